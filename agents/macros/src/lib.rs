@@ -1,0 +1,1 @@
+//! `#[payload]`: derives what a type needs to travel between agents.

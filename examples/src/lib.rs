@@ -1,0 +1,1 @@
+//! One file each, offline, using only the facade.

@@ -1,0 +1,1 @@
+//! The test kit: what the test targets of this package, and no product code, share.
