@@ -1,4 +1,64 @@
 //! What Callboard's agents say to each other, and how it gets there.
+//!
+//! Four contracts carry everything: [messages](messages), [tasks](tasks), [state](mod@state) and [events](events), joined
+//! in one [`Broker`]. Sibling *wings* keep them, each with the same four rooms: [`memory`] (gone at exit) and
+//! [`sqlite`] (one file). Nothing above this crate knows which wing it is on, and one contract suite runs over all.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`id`], [`subject`] | names and their grammar |
+//! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
+//! | [`task`], [`event`], [`dead_letter`] | the documents |
+//! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
+//! | [`memory`], [`sqlite`] | the wings |
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub mod clock;
 pub mod code;
+pub mod dead_letter;
+pub mod error;
+pub mod event;
+pub mod events;
+pub mod id;
+pub mod memory;
+pub mod messages;
+pub mod payload;
 pub mod problem;
+pub mod sqlite;
+pub mod state;
+pub mod subject;
+pub mod task;
+pub mod tasks;
+
+/// A future behind a pointer: the contracts are trait objects, and one allocation a call is far below what a store or a
+/// network costs.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The four contracts and the dead letters of one wing. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    /// Requests, notifications, broadcasts.
+    pub messages: Arc<dyn messages::Messages>,
+    /// Durable work.
+    pub tasks: Arc<dyn tasks::Tasks>,
+    /// Versioned shared entries.
+    pub states: Arc<dyn state::States>,
+    /// Facts that happened.
+    pub events: Arc<dyn events::Events>,
+    /// What came to nothing.
+    pub dead: Arc<dyn dead_letter::DeadLetters>,
+    /// The wing's clock.
+    pub clock: clock::Clock,
+    /// What the wing is, for people: `memory`, `sqlite /path (durable)`.
+    pub about: Arc<str>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Broker({})", self.about)
+    }
+}

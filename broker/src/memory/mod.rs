@@ -1,0 +1,1 @@
+//! The memory wing: everything in this process, gone at exit.

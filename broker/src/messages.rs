@@ -1,0 +1,208 @@
+//! The contract for messages: an answer or an error by the deadline, at most once.
+//!
+//! The queue belongs to the address: it is bounded, counts what waits and what runs together, refuses the excess at
+//! once, can be read without asking anybody, and outlives whoever serves it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::BoxFuture;
+use crate::error::{Error, Result};
+use crate::payload::Payload;
+use crate::subject::CapabilityName;
+
+/// How long an ask waits for its answer, unless it says so: 30 s.
+pub const ASK_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a notification may wait in its queue, unless it says so: 300 s.
+pub const TTL: Duration = Duration::from_secs(300);
+/// How many messages of one address may wait and run together, unless it says so.
+pub const QUEUE: usize = 1_024;
+/// How long [`Inbox::consume`] waits, unless it says so: 30 s.
+pub const CONSUME: Duration = Duration::from_secs(30);
+/// How many broadcasts a subscriber may fall behind.
+pub const BACKLOG: usize = 1_024;
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// Whoever serves this capability.
+    Capability(CapabilityName),
+    /// The agent of this name.
+    Agent(Arc<str>),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capability(name) => name.fmt(f),
+            Self::Agent(name) => write!(f, "agent {name}"),
+        }
+    }
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Where to.
+    pub to: Address,
+    /// The capability in whose terms the body is written.
+    pub capability: CapabilityName,
+    /// Who sends it: an agent's name, or a client's.
+    pub from: Arc<str>,
+    /// What it says.
+    pub body: Payload,
+    /// Until when it may wait and, if an answer is wanted, be answered.
+    pub deadline: Instant,
+    /// The run on whose behalf it is sent, if any.
+    pub run: Option<crate::id::RunId>,
+    /// The agents it passed through, first to last.
+    pub hops: Vec<Arc<str>>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+/// A broadcast as a subscriber sees it.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Who sent it.
+    pub from: Arc<str>,
+    /// What it says.
+    pub body: Payload,
+}
+
+/// A message at its recipient. Holds its place in the queue until it is dropped.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The message.
+    pub message: Message,
+    /// Where the answer goes; none for a notification.
+    pub reply: Option<ReplyTo>,
+    /// The place in the queue: waiting and running count together.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// Takes one answer. Dropped without one, it tells the asker that the agent crashed.
+pub struct ReplyTo {
+    to: Box<str>,
+    send: Option<Box<dyn FnOnce(Result<Payload>) + Send>>,
+}
+
+impl ReplyTo {
+    /// For wings: `send` is called exactly once, with the answer or with `Crashed`.
+    pub fn new(to: &Address, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
+        Self { to: to.to_string().into(), send: Some(Box::new(send)) }
+    }
+
+    /// Answers.
+    pub fn send(mut self, answer: Result<Payload>) {
+        if let Some(send) = self.send.take() {
+            send(answer);
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        if let Some(send) = self.send.take() {
+            let to = std::mem::take(&mut self.to);
+            send(Err(Error::Crashed { to, reason: "it ended before it answered".into() }));
+        }
+    }
+}
+
+impl fmt::Debug for ReplyTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplyTo({})", self.to)
+    }
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// Waiting to be taken.
+    pub waiting: usize,
+    /// Waiting and running together.
+    pub held: usize,
+    /// The bound on `held`.
+    pub limit: usize,
+    /// Refused because the queue was full, ever.
+    pub refused: u64,
+}
+
+/// The receiving end of an address. Several handles take turns; the queue stays when they are gone.
+pub trait Inbox: Send + Sync {
+    /// The next message, when there is one. What has expired meanwhile becomes a dead letter and is passed over.
+    fn next(&self) -> BoxFuture<'_, Incoming>;
+
+    /// How full the queue is, without asking anybody.
+    fn fill(&self) -> Fill;
+}
+
+impl dyn Inbox {
+    /// The next message, or `None` when there is none for `timeout` (usually [`CONSUME`]).
+    pub async fn consume(&self, timeout: Duration) -> Option<Incoming> {
+        tokio::time::timeout(timeout, self.next()).await.ok()
+    }
+}
+
+/// What a subscriber reads broadcasts from.
+pub trait Subscription: Send {
+    /// The next broadcast by somebody else; `Lagged` once after some were passed over, then it goes on.
+    fn next(&mut self) -> BoxFuture<'_, Result<Broadcast>>;
+}
+
+/// Counts that prove nothing was lost unseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// Asks and notifications accepted into a queue.
+    pub accepted: u64,
+    /// Answers that reached their asker.
+    pub answered: u64,
+    /// Answers that came after their asker had gone, or a second time.
+    pub late: u64,
+    /// Messages that became dead letters.
+    pub dead: u64,
+}
+
+/// Requests, notifications and broadcasts between agents.
+///
+/// # Cancellation
+/// Dropping the future of an ask withdraws it: a queued one is not begun, a running one is cancelled.
+pub trait Messages: Send + Sync {
+    /// Opens the queue of an address, or another handle on the one that is open. `limit` bounds what waits and runs
+    /// together; the first to open decides.
+    fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox>;
+
+    /// Closes the queue of an address: what waits in it is answered with `Undelivered`.
+    fn close(&self, address: &Address);
+
+    /// Whether somebody serves the address.
+    fn is_served(&self, address: &Address) -> bool;
+
+    /// Sends and waits for the answer, until the message's deadline.
+    ///
+    /// # Errors
+    /// `NoRecipient` and `Busy` at once; `Deadline`; `Crashed` within 10 ms of a crash; whatever the agent answered.
+    fn ask(&self, message: Message) -> BoxFuture<'_, Result<Payload>>;
+
+    /// Sends notifications; one answer each, in order: accepted into the queue, or why not. A refused one is a dead
+    /// letter unless the queue was full.
+    fn tell(&self, messages: Vec<Message>) -> BoxFuture<'_, Vec<Result<()>>>;
+
+    /// Sends to every subscriber of the topic but the sender. Topic `all` reaches every agent.
+    fn broadcast(&self, broadcast: Broadcast) -> BoxFuture<'_, Result<()>>;
+
+    /// Reads a topic as `who`, from now on.
+    fn subscribe(&self, topic: &str, who: &str) -> Box<dyn Subscription>;
+
+    /// What became of all messages so far.
+    fn counts(&self) -> MessageCounts;
+}

@@ -1,0 +1,1 @@
+//! The SQLite wing: one file that a person can open.
