@@ -1,0 +1,174 @@
+//! What an agent needs from whoever runs it: the inside of a [`Context`](crate::Context).
+//!
+//! The runtime supplies one host, the test kit another; agents see neither. Everything is untyped here, so that generic
+//! code ends in the thin typed calls above and nothing below is compiled once per capability.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_broker::BoxFuture;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::id::{RunId, TaskId};
+use callboard_broker::messages::Address;
+use callboard_broker::payload::Payload;
+use callboard_broker::state::States;
+use callboard_broker::subject::CapabilityName;
+use callboard_broker::task::{Outcome, Priority, Retry};
+use tokio::time::Instant;
+
+/// The facts about a request that do not change while it is worked on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The agent that works on it.
+    pub agent: Arc<str>,
+    /// The capability it was asked for.
+    pub capability: CapabilityName,
+    /// The task; none for an ask or a notification.
+    pub task: Option<TaskId>,
+    /// The run on whose behalf; none for an ask from outside any run.
+    pub run: Option<RunId>,
+    /// The team whose state `StateKey::team` means.
+    pub team: Arc<str>,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// When the attempt must have ended.
+    pub deadline: Instant,
+}
+
+/// One request to somebody else.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// To whom.
+    pub to: Address,
+    /// In which terms.
+    pub capability: CapabilityName,
+    /// What.
+    pub body: Payload,
+    /// How long it may take at most; what is inherited can only be shortened.
+    pub deadline: Option<Duration>,
+}
+
+/// The answer to a [`Call`] with how it came about.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The response.
+    pub body: Payload,
+    /// Who gave it, when known.
+    pub agent: Arc<str>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// One durable child.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// For whom.
+    pub capability: CapabilityName,
+    /// What.
+    pub input: Payload,
+    /// A name of the caller's own; otherwise capability, input and how many identical ones came before.
+    pub key: Option<String>,
+    /// What it is for, in words.
+    pub description: Option<String>,
+    /// How long all attempts may take; what is inherited can only be shortened.
+    pub deadline: Option<Duration>,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// When a failed attempt is tried again.
+    pub retry: Option<Retry>,
+    /// Who goes first; inherited unless set.
+    pub priority: Option<Priority>,
+    /// Siblings it had to wait for, for people to see.
+    pub depends_on: Vec<TaskId>,
+    /// Set when it is not to be done, but recorded as skipped for this reason.
+    pub skipped: Option<String>,
+}
+
+impl Order {
+    /// Work for a capability, with everything else at its default.
+    pub fn new(capability: CapabilityName, input: Payload) -> Self {
+        Self {
+            capability,
+            input,
+            key: None,
+            description: None,
+            deadline: None,
+            timeout: None,
+            retry: None,
+            priority: None,
+            depends_on: Vec::new(),
+            skipped: None,
+        }
+    }
+}
+
+/// A capability that is served here, as [`Host::served`] lists it.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub capability: CapabilityName,
+    /// What it is for.
+    pub about: &'static str,
+    /// JSON Schema of its request.
+    pub request: Arc<serde_json::Value>,
+}
+
+/// What runs an agent. Every method answers [`Error::Cancelled`] once the request has ended.
+///
+/// # Cancellation
+/// Dropping a future withdraws the call. A child that was delegated goes on; see [`Host::abandon`].
+pub trait Host: Send + Sync + 'static {
+    /// The facts about the request.
+    fn facts(&self) -> &Facts;
+
+    /// Asks and waits for the answer.
+    fn ask(&self, call: Call) -> BoxFuture<'_, Result<Answer>>;
+
+    /// Notifies; done when it is in the recipient's queue.
+    fn tell(&self, call: Call) -> BoxFuture<'_, Result<()>>;
+
+    /// Sends to all who listen to a topic.
+    fn broadcast(&self, topic: &str, body: Payload) -> BoxFuture<'_, Result<()>>;
+
+    /// Records and queues a child, or finds the one that an earlier attempt delegated under the same key. Outside a
+    /// task there is nothing to attach a child to: `Denied`.
+    fn delegate(&self, order: Order) -> BoxFuture<'_, Result<TaskId>>;
+
+    /// Waits until a child has ended. The slot of the waiting agent is given back meanwhile.
+    fn outcome(&self, child: TaskId) -> BoxFuture<'_, Result<Outcome>>;
+
+    /// Nobody waits for this child any more: it is cancelled if the handler is still at work, and left alone if the
+    /// handler was itself dropped by the runtime.
+    fn abandon(&self, child: TaskId);
+
+    /// The recorded result of a step, if an earlier attempt has one. Claims the name for this attempt: a second call
+    /// with the same name is refused as `Decode`.
+    fn recorded(&self, step: &str) -> Result<Option<Payload>>;
+
+    /// Records the result of a step. Outside a task there is no log, and nothing happens.
+    fn record(&self, step: &str, value: Payload) -> BoxFuture<'_, Result<()>>;
+
+    /// Shared state, as far as this agent may reach it.
+    fn states(&self) -> Arc<dyn States>;
+
+    /// Publishes a fact.
+    fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>>;
+
+    /// How far the work is, from 0 to 1; also a sign of life.
+    fn progress(&self, done: f32, note: String);
+
+    /// A piece of text for an asker that streams.
+    fn say(&self, text: String);
+
+    /// The best answer so far: what a failure leaves behind.
+    fn keep(&self, partial: Payload);
+
+    /// The capabilities that are served, by name.
+    fn served(&self) -> Vec<Served>;
+
+    /// Whether the agents of a capability decline this task.
+    fn is_declined(&self, task: &crate::TaskInfo) -> bool;
+
+    /// Resolves when the request is no longer wanted, with the reason.
+    fn cancelled(&self) -> BoxFuture<'_, Error>;
+}

@@ -1,0 +1,259 @@
+//! What a node is given to run: capabilities with the code that serves them, and how that code is to be run.
+//!
+//! The typed world ends here. [`Service`] is data and one erased handler per capability; the runtime reads it and
+//! nothing in the runtime is generic over a user's types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_broker::BoxFuture;
+use callboard_broker::messages::QUEUE;
+use callboard_broker::payload::Payload;
+use callboard_broker::subject::CapabilityName;
+use callboard_broker::task::Task;
+use serde_json::Value;
+
+use crate::{Context, Failure};
+
+/// A task as [`can_handle`](Handler::can_handle) sees it.
+#[derive(Clone, Debug)]
+pub struct TaskInfo {
+    /// The capability it is for.
+    pub capability: CapabilityName,
+    /// What it is for, in words.
+    pub description: Option<String>,
+    /// Its input.
+    pub input: Payload,
+    /// The attempt that would begin, from 1.
+    pub attempt: u32,
+}
+
+impl TaskInfo {
+    /// The view of a stored task.
+    pub fn of(task: &Task, attempt: u32) -> Self {
+        Self {
+            capability: task.capability.clone(),
+            description: task.description.clone(),
+            input: task.input.clone(),
+            attempt,
+        }
+    }
+}
+
+/// Erased code behind one capability.
+pub trait Handler: Send + Sync + 'static {
+    /// Works on one request. May panic; may be dropped at any await.
+    fn handle(&self, ctx: Context, request: Payload) -> BoxFuture<'_, Result<Payload, Failure>>;
+
+    /// Whether it would take this task.
+    fn can_handle(&self, task: &TaskInfo) -> bool;
+}
+
+/// Makes the handlers of a service, at each start and restart of a cell, one per [`Door`] and in their order.
+pub type Start = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<Arc<dyn Handler>>, Failure>> + Send + Sync>;
+
+/// One capability of a service: what a caller may know of it.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Its name.
+    pub capability: CapabilityName,
+    /// Version of the contract.
+    pub version: u32,
+    /// What it is for.
+    pub about: &'static str,
+    /// JSON Schema of the request.
+    pub request: Arc<Value>,
+    /// JSON Schema of the response.
+    pub response: Arc<Value>,
+}
+
+/// Erased code that takes one broadcast.
+pub type Hear = dyn Fn(Context, Payload) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
+
+/// What a service does with the broadcasts of one topic.
+#[derive(Clone)]
+pub struct Hearing {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Called for each broadcast, one after the other.
+    pub hear: Arc<Hear>,
+}
+
+/// When a cell that ended is started again. OTP's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Always. The default.
+    #[default]
+    Permanent,
+    /// Only after an abnormal end: error, panic, kill, a failed start.
+    Transient,
+    /// Never; it leaves the tree when it ends.
+    Temporary,
+}
+
+/// How long a child may take to stop before it is killed. OTP's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Killed at once.
+    BrutalKill,
+    /// Asked to stop, killed after this time. The default for workers is 5 s.
+    Timeout(Duration),
+    /// Waited for without end; only for supervisors, whose children have limits of their own. Their default.
+    Infinity,
+}
+
+/// A permission, beyond which the runtime refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Grant {
+    /// Ask, tell and delegate to this capability, or to all below a prefix that ends in `.*`.
+    Capability(String),
+    /// Ask, tell and delegate to any capability.
+    AnyCapability,
+    /// Read and write the state of its own run.
+    OwnRun,
+    /// Read and write the state of this team.
+    Team(String),
+    /// Read and write this key of the global scope and all keys below it; empty: all of them.
+    Global(String),
+    /// Read, not write, the keys that start so (`global.prices`).
+    Read(String),
+}
+
+/// One agent, or a pool of them, and how it is to be run. A value, so that a node and a supervisor take the same thing.
+#[derive(Clone)]
+pub struct Service {
+    /// The agent's name: the first capability's, unless named.
+    pub(crate) name: Arc<str>,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) start: Start,
+    pub(crate) options: ServiceOptions,
+}
+
+/// How a service is run.
+#[derive(Clone)]
+pub struct ServiceOptions {
+    /// Cells of the pool on this node. Default 1.
+    pub workers: usize,
+    /// Requests at a time per cell. Default 1.
+    pub concurrency: usize,
+    /// Bound on what waits and runs together. Default 1,024.
+    pub queue: usize,
+    /// The most one request may take; none: what its caller allows.
+    pub deadline: Option<Duration>,
+    /// When a cell that ended is started again. Default permanent.
+    pub restart: Restart,
+    /// How long a cell may take to stop. Default 5 s.
+    pub shutdown: Duration,
+    /// What the agent may reach. Default: the state of its own run, any capability.
+    pub grants: Vec<Grant>,
+    /// The team whose state `StateKey::team` means. Default: the name of the supervisor above it.
+    pub team: Option<Arc<str>>,
+    /// Broadcasts it listens to.
+    pub hears: Vec<Hearing>,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            concurrency: 1,
+            queue: QUEUE,
+            deadline: None,
+            restart: Restart::default(),
+            shutdown: Duration::from_secs(5),
+            grants: vec![Grant::OwnRun, Grant::AnyCapability],
+            team: None,
+            hears: Vec::new(),
+        }
+    }
+}
+
+impl Service {
+    /// Erased code behind `doors`; `start` makes one handler per door.
+    pub fn new(doors: Vec<Door>, start: Start) -> Self {
+        let name = doors.first().map_or_else(|| "agent".into(), |door| door.capability.as_str().into());
+        Self { name, doors, start, options: ServiceOptions::default() }
+    }
+
+    /// The agent's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The capabilities it serves.
+    pub fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// Makes its handlers.
+    pub fn starter(&self) -> Start {
+        self.start.clone()
+    }
+
+    /// How it is to be run.
+    pub fn options(&self) -> &ServiceOptions {
+        &self.options
+    }
+
+    /// The agent's name; default: the name of its first capability.
+    pub fn named(mut self, agent: &str) -> Self {
+        self.name = agent.into();
+        self
+    }
+
+    /// Cells of the pool on this node, at least 1. Default 1.
+    pub fn workers(mut self, n: usize) -> Self {
+        self.options.workers = n.max(1);
+        self
+    }
+
+    /// Requests at a time per cell, at least 1. Default 1.
+    pub fn concurrency(mut self, n: usize) -> Self {
+        self.options.concurrency = n.max(1);
+        self
+    }
+
+    /// How many requests may wait and run together; the next one is `Busy`. Default 1,024.
+    pub fn queue(mut self, n: usize) -> Self {
+        self.options.queue = n.max(1);
+        self
+    }
+
+    /// The most one request may take. Default: what its caller allows.
+    pub fn deadline(mut self, d: Duration) -> Self {
+        self.options.deadline = Some(d);
+        self
+    }
+
+    /// When a cell that ended is started again. Default permanent.
+    pub fn restart(mut self, r: Restart) -> Self {
+        self.options.restart = r;
+        self
+    }
+
+    /// How long a cell may take to stop before it is killed. Default 5 s.
+    pub fn shutdown(mut self, d: Duration) -> Self {
+        self.options.shutdown = d;
+        self
+    }
+
+    /// What the agent may reach, instead of the default (the state of its own run, any capability).
+    pub fn may(mut self, grants: impl IntoIterator<Item = Grant>) -> Self {
+        self.options.grants = grants.into_iter().collect();
+        self
+    }
+
+    /// The team whose state `StateKey::team` means. Default: the supervisor above it.
+    pub fn team(mut self, team: &str) -> Self {
+        self.options.team = Some(team.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Service({})", self.name)
+    }
+}
