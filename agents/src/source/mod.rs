@@ -1,1 +1,147 @@
-//! Documents as sources.
+//! Documents as sources: what the user named, read into passages that can be quoted.
+//!
+//! A passage keeps the text of its file as it is, markup and line ends included, because a quotation is only worth
+//! something if it can be found again in the file. Whoever shows a passage cleans it; whoever quotes it does not.
+//!
+//! Everything is read with limits (see [`Limits`]), and what was left out is listed with its reason, never silently.
+
+mod detect;
+mod error;
+mod limits;
+mod lines;
+mod load;
+mod markdown;
+mod text;
+mod walk;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use error::SourceError;
+pub use limits::Limits;
+pub use load::{Only, load};
+
+/// What [`load`] read, and what it left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Loaded {
+    /// Documents with at least one passage, in the order of the sources, files of a folder by name.
+    pub documents: Vec<Document>,
+    /// What was not read, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Loaded {
+    /// How many passages the documents hold together.
+    pub fn passages(&self) -> usize {
+        self.documents.iter().map(|document| document.passages.len()).sum()
+    }
+}
+
+/// One file, page or database that was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// The path relative to the folder that was named, with `/` between its parts; the file name of a named file; or the URL.
+    pub source: String,
+    /// What its content was found to be.
+    pub kind: Kind,
+    /// Its text in reading order.
+    pub passages: Vec<Passage>,
+}
+
+/// A paragraph, a list, a code block, or a table row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Passage {
+    /// Verbatim, with the line ends of the file.
+    pub text: String,
+    /// Where its first line is.
+    pub locator: Locator,
+    /// How it falls into pieces that can be quoted.
+    #[serde(default)]
+    pub unit: Unit,
+    /// What a reader knows when arriving here (headings above it, the head of its table): searched, never quoted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub context: String,
+}
+
+/// What one quotation can be at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A sentence.
+    #[default]
+    Sentence,
+    /// A line, as in code.
+    Line,
+    /// All of it, as in a table row.
+    Whole,
+}
+
+/// Where in its document a text is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Locator {
+    /// A line of a text file, from 1.
+    Line(u32),
+    /// A page of a PDF, from 1.
+    Page(u32),
+    /// A paragraph of a web page, from 1, as its lines are those of nobody's file.
+    Paragraph(u32),
+    /// A row of a database.
+    Row {
+        /// The table's name.
+        table: String,
+        /// SQLite's row id, or the row's place from 1 in a table without one.
+        row: i64,
+    },
+}
+
+impl Locator {
+    /// The place of what begins after `before`, a part of the text that this locator points at.
+    pub fn after(&self, before: &str) -> Locator {
+        let down = before.bytes().filter(|byte| *byte == b'\n').count() as u32;
+        match self {
+            Locator::Line(line) => Locator::Line(line + down),
+            other => other.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Locator::Line(line) => write!(f, "line {line}"),
+            Locator::Page(page) => write!(f, "p. {page}"),
+            Locator::Paragraph(paragraph) => write!(f, "par. {paragraph}"),
+            Locator::Row { table, row } => write!(f, "{table}:{row}"),
+        }
+    }
+}
+
+/// What the content of a document is; decided by the content, and by the name only where the content does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Plain text, source code included.
+    Text,
+    /// Markdown.
+    Markdown,
+    /// Rows of text, comma or tab between the cells.
+    Table,
+    /// A web page, from a file or a URL.
+    Html,
+    /// A PDF.
+    Pdf,
+    /// A SQLite database.
+    Sqlite,
+}
+
+/// Something that was not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// As [`Document::source`].
+    pub source: String,
+    /// A lowercase phrase, for instance `not text`.
+    pub why: String,
+}

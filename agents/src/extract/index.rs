@@ -1,0 +1,119 @@
+//! Full-text search over passages: BM25 over stemmed words, in memory.
+//!
+//! Own code rather than SQLite's FTS5, because ranking a sentence needs the weights that ranked its paragraph.
+
+use std::collections::HashMap;
+
+use super::token::{Token, tokens};
+use crate::source::{Document, Passage};
+
+/// Saturation of a term that is repeated, and the weight of a passage's length.
+const K1: f32 = 0.9;
+const B: f32 = 0.4;
+
+/// Documents with their index. Takes about twice the memory of their text; [`Limits`](crate::source::Limits) bound both.
+#[derive(Debug, Default)]
+pub struct Index {
+    documents: Vec<Document>,
+    /// Document and passage of each entry.
+    entries: Vec<(u32, u32)>,
+    /// How long each passage is, in words of content.
+    lengths: Vec<u16>,
+    average: f32,
+    postings: HashMap<Box<str>, Vec<Posting>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Posting {
+    entry: u32,
+    count: u16,
+}
+
+/// A passage that answers to a query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hit {
+    pub(crate) entry: u32,
+    pub(crate) score: f32,
+}
+
+impl Index {
+    /// Indexes all passages.
+    pub fn new(documents: Vec<Document>) -> Index {
+        let mut index = Index { documents, ..Index::default() };
+        let documents = std::mem::take(&mut index.documents);
+        for (document, found) in documents.iter().enumerate() {
+            for (number, passage) in found.passages.iter().enumerate() {
+                index.add(document as u32, number as u32, passage);
+            }
+        }
+        index.documents = documents;
+        let total: u64 = index.lengths.iter().map(|length| u64::from(*length)).sum();
+        index.average = (total as f32 / index.lengths.len().max(1) as f32).max(1.0);
+        index
+    }
+
+    fn add(&mut self, document: u32, number: u32, passage: &Passage) {
+        let entry = self.entries.len() as u32;
+        let mut counts: HashMap<String, u16> = HashMap::new();
+        let mut length = 0u16;
+        for token in searched(passage).filter(|token| !token.is_function()) {
+            length = length.saturating_add(1);
+            let count = counts.entry(token.term).or_default();
+            *count = count.saturating_add(1);
+        }
+        for (term, count) in counts {
+            self.postings.entry(term.into_boxed_str()).or_default().push(Posting { entry, count });
+        }
+        self.entries.push((document, number));
+        self.lengths.push(length);
+    }
+
+    /// The documents that were indexed.
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// How many passages can be found.
+    pub fn passages(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entry(&self, entry: u32) -> (&Document, &Passage) {
+        let (document, number) = self.entries[entry as usize];
+        let document = &self.documents[document as usize];
+        (document, &document.passages[number as usize])
+    }
+
+    /// How much a term tells: near 0 for one in every passage, greatest for one in none.
+    pub(crate) fn weight(&self, term: &str) -> f32 {
+        let all = self.entries.len() as f32;
+        let with = self.postings.get(term).map_or(0, Vec::len) as f32;
+        (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
+    }
+
+    /// The best `limit` passages for weighted terms, best first.
+    pub(crate) fn search(&self, terms: &[(&str, f32)], limit: usize) -> Vec<Hit> {
+        let mut scores: HashMap<u32, f32> = HashMap::new();
+        for (term, weight) in terms {
+            for posting in self.postings.get(*term).into_iter().flatten() {
+                let length = f32::from(self.lengths[posting.entry as usize]);
+                *scores.entry(posting.entry).or_default() +=
+                    weight * saturate(f32::from(posting.count), length / self.average);
+            }
+        }
+        let mut hits: Vec<Hit> = scores.into_iter().map(|(entry, score)| Hit { entry, score }).collect();
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.entry.cmp(&b.entry)));
+        hits.truncate(limit);
+        hits
+    }
+}
+
+/// The part of a term's weight that `count` occurrences earn in a text of this length relative to the average.
+pub(crate) fn saturate(count: f32, length: f32) -> f32 {
+    count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length))
+}
+
+/// All that a passage is found by: its text and what stands above it.
+pub(crate) fn searched(passage: &Passage) -> impl Iterator<Item = Token> {
+    tokens(&passage.text).into_iter().chain(tokens(&passage.context))
+}

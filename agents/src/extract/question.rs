@@ -1,0 +1,76 @@
+//! What a question asks for: its parts and its terms.
+
+use std::collections::HashSet;
+
+use super::expects::Expects;
+use super::sentence::sentences;
+use super::token::{Token, tokens};
+
+/// The questions in a text, so that each can be researched on its own. A text without a question mark is one question;
+/// statements before a question belong to it.
+pub fn split(ask: &str) -> Vec<String> {
+    let mut questions = Vec::new();
+    let mut open = String::new();
+    for range in sentences(ask) {
+        let sentence = &ask[range];
+        if !open.is_empty() {
+            open.push(' ');
+        }
+        open.push_str(sentence);
+        if sentence.trim_end_matches(['"', '\'', ')', '*', '_', '\u{201d}']).ends_with(['?', '\u{ff1f}']) {
+            questions.push(std::mem::take(&mut open));
+        }
+    }
+    match questions.last_mut() {
+        Some(last) if !open.is_empty() => {
+            last.push(' ');
+            last.push_str(&open);
+        }
+        None if !open.is_empty() => questions.push(open),
+        _ => {}
+    }
+    questions
+}
+
+/// A question, analysed.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// Words of content without repetition, in order.
+    pub(crate) terms: Vec<Token>,
+    pub(crate) expects: Expects,
+}
+
+impl Question {
+    pub(crate) fn new(text: &str) -> Question {
+        let all = tokens(text);
+        let expects = Expects::of(&all);
+        let mut seen = HashSet::new();
+        let mut terms: Vec<Token> =
+            all.iter().filter(|token| !token.is_function() && seen.insert(token.term.clone())).cloned().collect();
+        if terms.is_empty() {
+            // Only function words: better to search for them than for nothing.
+            terms = all.into_iter().filter(|token| seen.insert(token.term.clone())).collect();
+        }
+        Question { terms, expects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_question_is_taken_alone_with_what_leads_to_it() {
+        assert_eq!(split("Who wrote it? When was it written?"), ["Who wrote it?", "When was it written?"]);
+        assert_eq!(split("It was late. Who wrote it? Be short."), ["It was late. Who wrote it? Be short."]);
+        assert_eq!(split("supervisor restarts"), ["supervisor restarts"]);
+        assert_eq!(split("  "), Vec::<String>::new());
+    }
+
+    #[test]
+    fn terms_are_content_words_once() {
+        let question = Question::new("What do supervisors restart when a supervisor dies?");
+        let words: Vec<&str> = question.terms.iter().map(|token| token.word.as_str()).collect();
+        assert_eq!(words, ["supervisors", "restart", "dies"]);
+    }
+}

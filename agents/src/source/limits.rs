@@ -1,0 +1,39 @@
+//! How much of what the user named is read at most.
+
+use std::time::Duration;
+
+/// Bounds on reading; what lies beyond is skipped and listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files read from all sources together; default 10,000.
+    pub files: usize,
+    /// Folders below a named one; default 32.
+    pub depth: usize,
+    /// Bytes of one file or web page; default 16 MiB. A database may be larger: it is read row by row up to this much text.
+    pub file_bytes: u64,
+    /// Bytes of text from all sources together; default 128 MiB.
+    pub total_bytes: u64,
+    /// Passages of all sources together; default 200,000.
+    pub passages: usize,
+    /// For one web page from the first byte sent to the last received, redirects included; default 20 s.
+    pub fetch: Duration,
+    /// Redirects followed for one URL; default 5.
+    pub redirects: u32,
+    /// For one PDF, which may be made to loop for ever; default 30 s.
+    pub pdf: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            files: 10_000,
+            depth: 32,
+            file_bytes: 16 << 20,
+            total_bytes: 128 << 20,
+            passages: 200_000,
+            fetch: Duration::from_secs(20),
+            redirects: 5,
+            pdf: Duration::from_secs(30),
+        }
+    }
+}
