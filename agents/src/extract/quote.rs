@@ -49,8 +49,7 @@ fn shorten(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
                 matches!(c, ';' | ':' | ',' | '\u{2014}') && head[at + c.len_utf8()..].starts_with(char::is_whitespace)
             })
             .map(|(at, c)| at + c.len_utf8())
-            .filter(|at| at * 3 >= limit)
-            .next_back();
+            .rfind(|at| at * 3 >= limit);
         let cut = clause.or_else(|| head.rfind(char::is_whitespace).filter(|at| *at > 0)).unwrap_or(limit);
         pieces.push(start..start + head[..cut].trim_end().len());
         start += cut;
