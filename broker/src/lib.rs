@@ -9,6 +9,7 @@
 //! | [`id`], [`subject`] | names and their grammar |
 //! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
+//! | [`queue`] | what the embedded wings decide alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
 //! | [`memory`], [`sqlite`] | the wings |
 
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod messages;
 pub mod payload;
 pub mod problem;
+pub mod queue;
 pub mod sqlite;
 pub mod state;
 pub mod subject;

@@ -1,0 +1,463 @@
+//! The mirror of unfinished tasks: who may be handed what, and when.
+//!
+//! An embedded wing keeps one of these beside its records (under its lock, or in its writer thread), asks it, and stores
+//! what it decides. It is pure: every decision takes the time as an argument, nothing here waits, and ids are all it
+//! knows of a task. So both embedded wings decide alike, and every decision can be tested without a clock.
+//!
+//! A wing calls [`Queue::due`] with the present time before anything else, and [`Queue::feed`] after whatever may have
+//! made a task ready; [`Queue::next_wakeup`] says when to come back though nobody calls.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::clock::Millis;
+use crate::id::{NodeName, TaskId};
+use crate::subject::CapabilityName;
+use crate::task::{MAX_CLAIMS, Priority};
+use crate::tasks::Depth;
+
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use lane::Lane;
+
+/// The most unfinished tasks of a store, unless configured.
+pub const MAX_TASKS: usize = 1_000_000;
+/// The most bytes that the inputs of unfinished tasks take, unless configured: 1 GiB.
+pub const MAX_BYTES: usize = 1 << 30;
+
+/// How much the queue may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Unfinished tasks. Default [`MAX_TASKS`].
+    pub tasks: usize,
+    /// Bytes of their inputs. Default [`MAX_BYTES`].
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tasks: MAX_TASKS, bytes: MAX_BYTES }
+    }
+}
+
+/// What the queue knows of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its id.
+    pub task: TaskId,
+    /// Its place in the order of submission; a task that comes back keeps it.
+    pub seq: u64,
+    /// Who can do it.
+    pub capability: CapabilityName,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When all attempts must have ended.
+    pub deadline: Millis,
+    /// Not to be handed out before then; 0: at once.
+    pub not_before: Millis,
+    /// How often it was handed out.
+    pub claims: u32,
+    /// How many of these claims were handed back at no cost (declined, drained).
+    pub free: u32,
+    /// The size of its input.
+    pub bytes: usize,
+}
+
+impl Item {
+    /// Attempts begun so far.
+    pub fn attempts(&self) -> u32 {
+        self.claims - self.free.min(self.claims)
+    }
+}
+
+/// A claim that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number, unique within the queue's life.
+    pub lease: u64,
+    /// The attempt that it began, from 1.
+    pub attempt: u32,
+    /// Who claimed.
+    pub node: NodeName,
+    /// When.
+    pub since: Millis,
+    /// When it lapses unless extended.
+    pub until: Millis,
+}
+
+/// A task with its claim, as it was when it left the queue, or as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The task.
+    pub item: Item,
+    /// The claim, while somebody holds it.
+    pub held: Option<Held>,
+    /// When [`Queue::due`] has to look at it.
+    alarm: Millis,
+}
+
+/// What a claimer asks for.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Tasks for this capability.
+    pub capability: CapabilityName,
+    /// At most so many.
+    pub slots: usize,
+    /// Who asks.
+    pub node: NodeName,
+    /// Not these, while others could take them.
+    pub declined: Vec<TaskId>,
+    /// How long a claim holds.
+    pub lease: Millis,
+}
+
+/// A task handed out. Already counted in its [`Item::claims`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The task.
+    pub task: TaskId,
+    /// The claim.
+    pub held: Held,
+    /// Whether it was handed out before: then its log gets a `claimed` record.
+    pub again: bool,
+}
+
+/// Why a task is not handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// Its deadline has passed.
+    Expired,
+    /// It was claimed [`MAX_CLAIMS`] times.
+    TooManyClaims,
+}
+
+/// The answer to a claimer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Handed out.
+    pub taken: Vec<Taken>,
+    /// Found spent on the way and removed from the queue: each needs its dead letter and its outcome.
+    pub spent: Vec<(Place, Spent)>,
+}
+
+impl Batch {
+    /// Whether nothing was decided.
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.spent.is_empty()
+    }
+}
+
+/// What time brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The deadline passed; removed from the queue, claimed or not.
+    Expired(Place),
+    /// The claim lapsed; the task is back in the queue.
+    Lapsed {
+        /// The task.
+        task: TaskId,
+        /// The claim that holds no longer.
+        lease: u64,
+    },
+    /// A parked claimer has waited long enough; it is no longer parked. Holds what only it is left to take, mostly
+    /// nothing.
+    Waited(u64, Batch),
+}
+
+/// The mirror. See the module.
+#[derive(Debug)]
+pub struct Queue {
+    limits: Limits,
+    places: HashMap<TaskId, Place>,
+    lanes: HashMap<CapabilityName, Lane>,
+    /// One alarm for each task: the earliest of what may happen to it.
+    alarms: BTreeSet<(Millis, TaskId)>,
+    /// When each parked claimer gives up, and where it is parked.
+    waits: BTreeSet<(Millis, u64)>,
+    parked: HashMap<u64, (Millis, CapabilityName)>,
+    /// Lanes in which a parked claimer may find something that was not there before.
+    stirred: BTreeSet<CapabilityName>,
+    bytes: usize,
+    next_lease: u64,
+}
+
+impl Queue {
+    /// An empty queue whose first claim gets the number `first_lease`.
+    pub fn new(limits: Limits, first_lease: u64) -> Self {
+        Self {
+            limits,
+            places: HashMap::new(),
+            lanes: HashMap::new(),
+            alarms: BTreeSet::new(),
+            waits: BTreeSet::new(),
+            parked: HashMap::new(),
+            stirred: BTreeSet::new(),
+            bytes: 0,
+            next_lease: first_lease,
+        }
+    }
+
+    /// Whether so many more tasks with so many bytes of input fit.
+    pub fn has_room(&self, tasks: usize, bytes: usize) -> bool {
+        self.places.len().saturating_add(tasks) <= self.limits.tasks
+            && self.bytes.saturating_add(bytes) <= self.limits.bytes
+    }
+
+    /// Adds a task, whether there is room or not (a store that is opened must take in what it has). One that is there
+    /// already is left as it is.
+    pub fn enqueue(&mut self, item: Item, now: Millis) {
+        if self.places.contains_key(&item.task) {
+            return;
+        }
+        self.bytes += item.bytes;
+        self.lanes.entry(item.capability.clone()).or_default().pending += 1;
+        let task = item.task.clone();
+        self.places.insert(task.clone(), Place { item, held: None, alarm: Millis::MAX });
+        self.settle(&task, now);
+    }
+
+    /// Hands out up to `want.slots` tasks, the most urgent first, and among equals the one that was submitted first.
+    /// What the claimer has declined is passed over.
+    pub fn claim(&mut self, want: &Want, now: Millis) -> Batch {
+        self.hand_out(want, now, |task| !want.declined.contains(task))
+    }
+
+    /// Remembers a claimer that found nothing, under a number of the wing's choice, until a given time.
+    pub fn park(&mut self, ticket: u64, want: Want, until: Millis) {
+        self.waits.insert((until, ticket));
+        self.parked.insert(ticket, (until, want.capability.clone()));
+        self.stirred.insert(want.capability.clone());
+        self.lanes.entry(want.capability.clone()).or_default().parked.push_back((ticket, want));
+    }
+
+    /// Forgets a parked claimer, who no longer waits. Whether it was parked.
+    pub fn unpark(&mut self, ticket: u64) -> bool {
+        self.take_parked(ticket).is_some()
+    }
+
+    /// Serves parked claimers, the longest waiting first, with what has become ready. Whoever gets something is no
+    /// longer parked; a batch without a taken task (only spent ones) leaves its claimer parked and has no ticket.
+    pub fn feed(&mut self, now: Millis) -> Vec<(Option<u64>, Batch)> {
+        let mut fed = Vec::new();
+        for capability in std::mem::take(&mut self.stirred) {
+            let mut passed = 0;
+            while let Some((ticket, want)) = self.lanes.get(&capability).and_then(|lane| lane.next_fed(passed)) {
+                let batch = self.claim(&want, now);
+                if batch.taken.is_empty() {
+                    passed += 1;
+                    fed.extend((!batch.is_empty()).then_some((None, batch)));
+                } else {
+                    self.take_parked(ticket);
+                    fed.push((Some(ticket), batch));
+                }
+            }
+            self.sweep(&capability);
+        }
+        fed
+    }
+
+    /// What happened by `now`: deadlines, lapsed claims, waits that are over. What has become ready is found by the
+    /// next [`feed`](Self::feed).
+    pub fn due(&mut self, now: Millis) -> Vec<Due> {
+        let mut due = Vec::new();
+        while let Some((_, task)) = self.alarms.first().filter(|(at, _)| *at <= now).cloned() {
+            let Some(place) = self.places.get(&task) else {
+                self.alarms.pop_first();
+                continue;
+            };
+            if place.item.deadline <= now {
+                due.extend(self.remove(&task).map(Due::Expired));
+            } else if let Some(lease) = place.held.as_ref().filter(|h| h.until <= now).map(|h| h.lease) {
+                self.hand_back(&task, now, |_| ());
+                due.push(Due::Lapsed { task, lease });
+            } else {
+                self.settle(&task, now);
+            }
+        }
+        while let Some((_, ticket)) = self.waits.first().filter(|(at, _)| *at <= now).copied() {
+            let Some(want) = self.take_parked(ticket) else {
+                self.waits.pop_first();
+                continue;
+            };
+            let mut batch = self.claim(&want, now);
+            if batch.taken.is_empty() && self.is_alone(&want) {
+                let rest = self.hand_out(&want, now, |_| true);
+                batch.taken.extend(rest.taken);
+                batch.spent.extend(rest.spent);
+            }
+            self.sweep(&want.capability);
+            due.push(Due::Waited(ticket, batch));
+        }
+        due
+    }
+
+    /// When [`due`](Self::due) has to be called next, if nothing happens before.
+    pub fn next_wakeup(&self) -> Option<Millis> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let wait = self.waits.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(wait).min()
+    }
+
+    /// The claim `lease` of a task, if it holds.
+    pub fn held(&self, task: &TaskId, lease: u64) -> Option<&Held> {
+        self.places.get(task)?.held.as_ref().filter(|h| h.lease == lease)
+    }
+
+    /// Lets a claim hold until `until`; whether it held.
+    pub fn extend(&mut self, task: &TaskId, lease: u64, until: Millis, now: Millis) -> bool {
+        let Some(held) = self.places.get_mut(task).and_then(|p| p.held.as_mut()).filter(|h| h.lease == lease) else {
+            return false;
+        };
+        held.until = until.max(held.until);
+        self.settle(task, now);
+        true
+    }
+
+    /// Takes a claimed task back, at no cost of an attempt if `free`, not to be handed out before `not_before`;
+    /// whether the claim held.
+    pub fn release(&mut self, task: &TaskId, lease: u64, free: bool, not_before: Millis, now: Millis) -> bool {
+        if self.held(task, lease).is_none() {
+            return false;
+        }
+        self.hand_back(task, now, |item| {
+            item.free += u32::from(free);
+            item.not_before = not_before;
+        });
+        true
+    }
+
+    /// Removes a task that has its outcome; what it was and who held it.
+    pub fn remove(&mut self, task: &TaskId) -> Option<Place> {
+        let place = self.places.remove(task)?;
+        self.alarms.remove(&(place.alarm, task.clone()));
+        self.bytes -= place.item.bytes;
+        if let Some(lane) = self.lanes.get_mut(&place.item.capability) {
+            lane.unready(place.item.priority, place.item.seq);
+            match &place.held {
+                Some(held) => lane.let_go(&held.node),
+                None => lane.pending -= 1,
+            }
+        }
+        self.sweep(&place.item.capability);
+        Some(place)
+    }
+
+    /// Where a task stands.
+    pub fn get(&self, task: &TaskId) -> Option<&Place> {
+        self.places.get(task)
+    }
+
+    /// How many tasks are unfinished.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How much waits for each capability that has anything, by name.
+    pub fn depth(&self) -> Vec<(CapabilityName, Depth)> {
+        let depths: BTreeMap<_, _> = self
+            .lanes
+            .iter()
+            .map(|(name, lane)| (name, Depth { pending: lane.pending, in_progress: lane.in_progress() }))
+            .filter(|(_, depth)| *depth != Depth::default())
+            .collect();
+        depths.into_iter().map(|(name, depth)| (name.clone(), depth)).collect()
+    }
+
+    fn hand_out(&mut self, want: &Want, now: Millis, may: impl Fn(&TaskId) -> bool) -> Batch {
+        let mut batch = Batch::default();
+        while batch.taken.len() < want.slots {
+            let Some(lane) = self.lanes.get(&want.capability) else { break };
+            let Some(task) = lane.first_ready(&may).cloned() else { break };
+            let Some(place) = self.places.get_mut(&task) else { break };
+            let spent = match () {
+                () if place.item.deadline <= now => Some(Spent::Expired),
+                () if place.item.claims >= MAX_CLAIMS => Some(Spent::TooManyClaims),
+                () => None,
+            };
+            if let Some(spent) = spent {
+                batch.spent.extend(self.remove(&task).map(|place| (place, spent)));
+                continue;
+            }
+            let again = place.item.claims > 0;
+            place.item.claims += 1;
+            let held = Held {
+                lease: self.next_lease,
+                attempt: place.item.attempts(),
+                node: want.node.clone(),
+                since: now,
+                until: now.saturating_add(want.lease),
+            };
+            self.next_lease += 1;
+            place.held = Some(held.clone());
+            let (priority, seq) = (place.item.priority, place.item.seq);
+            if let Some(lane) = self.lanes.get_mut(&want.capability) {
+                lane.unready(priority, seq);
+                lane.pending -= 1;
+                lane.hold(&want.node);
+            }
+            self.settle(&task, now);
+            batch.taken.push(Taken { task, held, again });
+        }
+        batch
+    }
+
+    fn hand_back(&mut self, task: &TaskId, now: Millis, change: impl FnOnce(&mut Item)) {
+        let Some(place) = self.places.get_mut(task) else { return };
+        change(&mut place.item);
+        if let Some(held) = place.held.take()
+            && let Some(lane) = self.lanes.get_mut(&place.item.capability)
+        {
+            lane.let_go(&held.node);
+            lane.pending += 1;
+        }
+        self.settle(task, now);
+    }
+
+    /// Sets the alarm of a task to what happens to it next, and makes it ready when nothing stands before that.
+    fn settle(&mut self, task: &TaskId, now: Millis) {
+        let Some(place) = self.places.get_mut(task) else { return };
+        let item = &place.item;
+        let next = match &place.held {
+            Some(held) => held.until.min(item.deadline),
+            None if item.not_before > now => item.not_before.min(item.deadline),
+            None => item.deadline,
+        };
+        if place.held.is_none() && item.not_before <= now {
+            self.lanes.entry(item.capability.clone()).or_default().ready(item);
+            self.stirred.insert(item.capability.clone());
+        }
+        if next != place.alarm {
+            self.alarms.remove(&(place.alarm, task.clone()));
+            place.alarm = next;
+            self.alarms.insert((next, task.clone()));
+        }
+    }
+
+    fn take_parked(&mut self, ticket: u64) -> Option<Want> {
+        let (until, capability) = self.parked.remove(&ticket)?;
+        self.waits.remove(&(until, ticket));
+        let lane = self.lanes.get_mut(&capability)?;
+        let at = lane.parked.iter().position(|(t, _)| *t == ticket)?;
+        let (_, want) = lane.parked.remove(at)?;
+        self.sweep(&capability);
+        Some(want)
+    }
+
+    /// Whether no other node is known that could take what this claimer has declined.
+    fn is_alone(&self, want: &Want) -> bool {
+        self.lanes.get(&want.capability).is_none_or(|lane| lane.is_only_served_by(&want.node))
+    }
+
+    /// A lane that holds nothing and nobody is forgotten, so that names that came once leave nothing behind.
+    fn sweep(&mut self, capability: &CapabilityName) {
+        if self.lanes.get(capability).is_some_and(Lane::is_idle) {
+            self.lanes.remove(capability);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The queue's decisions, and a random walk that compares its counts with what it handed out.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::RunId;
+
+const LEASE: Millis = 30_000;
+
+fn name(text: &str) -> CapabilityName {
+    CapabilityName::parse(text).unwrap()
+}
+
+fn id(n: u64) -> TaskId {
+    TaskId::root(&RunId::parse(&format!("t{n}")).unwrap())
+}
+
+fn item(n: u64) -> Item {
+    Item {
+        task: id(n),
+        seq: n,
+        capability: name("x"),
+        priority: Priority::Normal,
+        deadline: 1_000_000,
+        not_before: 0,
+        claims: 0,
+        free: 0,
+        bytes: 10,
+    }
+}
+
+fn want(slots: usize, node: &str) -> Want {
+    let node = NodeName::parse(node).unwrap();
+    Want { capability: name("x"), slots, node, declined: Vec::new(), lease: LEASE }
+}
+
+fn queue(items: impl IntoIterator<Item = Item>) -> Queue {
+    let mut queue = Queue::new(Limits::default(), 1);
+    for item in items {
+        queue.enqueue(item, 0);
+    }
+    queue
+}
+
+fn ids(batch: &Batch) -> Vec<TaskId> {
+    batch.taken.iter().map(|t| t.task.clone()).collect()
+}
+
+#[test]
+fn the_most_urgent_goes_first_and_among_equals_the_oldest() {
+    let bulk = Item { priority: Priority::Bulk, ..item(1) };
+    let high = Item { priority: Priority::High, ..item(4) };
+    let mut q = queue([bulk, item(3), item(2), high]);
+    assert_eq!(ids(&q.claim(&want(3, "a"), 0)), [id(4), id(2), id(3)]);
+    assert_eq!(q.depth(), [(name("x"), Depth { pending: 1, in_progress: 3 })]);
+}
+
+#[test]
+fn a_claim_that_lapses_costs_an_attempt_and_its_number_holds_no_longer() {
+    let mut q = queue([item(1)]);
+    let first = q.claim(&want(1, "a"), 0).taken.remove(0);
+    assert_eq!((first.held.attempt, first.again), (1, false));
+    assert_eq!(q.next_wakeup(), Some(LEASE));
+    assert!(q.extend(&id(1), first.held.lease, 50_000, 20_000));
+    assert_eq!(q.due(LEASE), []);
+    assert_eq!(q.due(50_000), [Due::Lapsed { task: id(1), lease: first.held.lease }]);
+    let second = q.claim(&want(1, "b"), 50_000).taken.remove(0);
+    assert_eq!((second.held.attempt, second.again), (2, true));
+    assert!(!q.extend(&id(1), first.held.lease, 90_000, 50_001));
+    assert!(!q.release(&id(1), first.held.lease, true, 0, 50_001));
+    assert!(q.held(&id(1), second.held.lease).is_some());
+}
+
+#[test]
+fn what_is_handed_back_free_costs_no_attempt_and_waits_as_long_as_it_was_told() {
+    let mut q = queue([item(1)]);
+    let first = q.claim(&want(1, "a"), 0).taken.remove(0);
+    assert!(q.release(&id(1), first.held.lease, true, 500, 10));
+    assert!(q.claim(&want(1, "a"), 499).is_empty());
+    assert_eq!(q.next_wakeup(), Some(500));
+    assert_eq!(q.due(500), []);
+    let second = q.claim(&want(1, "a"), 500).taken.remove(0);
+    assert_eq!((second.held.attempt, second.again), (1, true));
+}
+
+#[test]
+fn a_parked_claimer_is_fed_by_what_comes_and_in_turn() {
+    let mut q = queue([]);
+    q.park(7, want(2, "a"), 1_000);
+    q.park(8, want(2, "b"), 1_000);
+    assert!(q.feed(0).is_empty());
+    for n in 1..=3 {
+        q.enqueue(item(n), 10);
+    }
+    let fed = q.feed(10);
+    assert_eq!(
+        fed.iter().map(|(t, b)| (t.unwrap(), ids(b))).collect::<Vec<_>>(),
+        [(7, vec![id(1), id(2)]), (8, vec![id(3)])]
+    );
+    assert!(!q.unpark(7));
+    assert_eq!(q.due(1_000), []);
+}
+
+#[test]
+fn a_wait_that_is_over_is_told_and_forgotten() {
+    let mut q = queue([]);
+    q.park(7, want(1, "a"), 1_000);
+    q.park(8, want(1, "a"), 2_000);
+    assert_eq!(q.next_wakeup(), Some(1_000));
+    assert_eq!(q.due(1_000), [Due::Waited(7, Batch::default())]);
+    assert!(q.unpark(8));
+    assert_eq!((q.next_wakeup(), q.lanes.len()), (None, 0));
+}
+
+#[test]
+fn what_has_passed_its_deadline_leaves_claimed_or_not() {
+    let mut q = queue([Item { deadline: 100, ..item(1) }, Item { deadline: 100, ..item(2) }]);
+    let lease = q.claim(&want(1, "a"), 0).taken[0].held.lease;
+    let due = q.due(100);
+    let left: Vec<_> = due
+        .iter()
+        .map(|d| match d {
+            Due::Expired(place) => (place.item.task.clone(), place.held.as_ref().map(|h| h.lease)),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(left, [(id(1), Some(lease)), (id(2), None)]);
+    assert!(q.is_empty() && q.lanes.is_empty());
+}
+
+#[test]
+fn a_task_that_was_claimed_too_often_is_given_up_and_the_next_one_is_handed_out() {
+    let mut q = queue([Item { claims: MAX_CLAIMS, ..item(1) }, Item { claims: MAX_CLAIMS - 1, ..item(2) }]);
+    let batch = q.claim(&want(1, "a"), 0);
+    assert_eq!(ids(&batch), [id(2)]);
+    assert_eq!((batch.spent[0].0.item.task.clone(), batch.spent[0].1), (id(1), Spent::TooManyClaims));
+}
+
+#[test]
+fn a_declined_task_goes_to_others_and_back_only_when_none_is_left() {
+    let declined = Want { declined: vec![id(1)], ..want(1, "a") };
+    let mut q = queue([item(1), item(2)]);
+    assert_eq!(ids(&q.claim(&declined, 0)), [id(2)]);
+    assert!(q.claim(&declined, 0).is_empty());
+
+    q.park(1, declined.clone(), 10);
+    q.park(2, want(1, "b"), 10);
+    let fed = q.feed(0);
+    assert_eq!(fed.iter().map(|(t, b)| (t.unwrap(), ids(b))).collect::<Vec<_>>(), [(2, vec![id(1)])]);
+    let lease = fed[0].1.taken[0].held.lease;
+
+    // While b works it could take the task later: a does not get it, however long it waits.
+    q.enqueue(item(3), 5);
+    let declined_all = Want { declined: vec![id(1), id(3)], ..declined };
+    assert!(q.unpark(1));
+    q.park(3, declined_all.clone(), 10);
+    assert_eq!(q.due(10), [Due::Waited(3, Batch::default())]);
+    // Once b is gone, a is the last who can say no.
+    assert!(q.release(&id(1), lease, true, 0, 11));
+    q.park(4, declined_all, 20);
+    assert!(q.feed(15).is_empty());
+    let due = q.due(20);
+    let [Due::Waited(4, batch)] = &due[..] else { panic!("{due:?}") };
+    assert_eq!(ids(batch), [id(1)]);
+}
+
+#[test]
+fn room_is_counted_in_tasks_and_bytes() {
+    let mut q = Queue::new(Limits { tasks: 2, bytes: 25 }, 1);
+    assert!(q.has_room(2, 25) && !q.has_room(3, 0) && !q.has_room(1, 26));
+    q.enqueue(item(1), 0);
+    assert!(q.has_room(1, 15) && !q.has_room(1, 16) && !q.has_room(2, 0));
+    q.remove(&id(1));
+    assert!(q.has_room(2, 25));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Enqueue(u64, Millis),
+    Claim(usize),
+    Park(u64),
+    Release(usize, bool, Millis),
+    Extend(usize),
+    Remove(u64),
+    Pass(Millis),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..40_u64, 1..90_000_u64).prop_map(|(n, d)| Step::Enqueue(n, d)),
+        (1..4_usize).prop_map(Step::Claim),
+        (0..20_000_u64).prop_map(Step::Park),
+        (0..8_usize, any::<bool>(), 0..9_000_u64).prop_map(|(i, f, d)| Step::Release(i, f, d)),
+        (0..8_usize).prop_map(Step::Extend),
+        (0..40_u64).prop_map(Step::Remove),
+        (1..40_000_u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    /// No task is ever held twice, none is lost, counts agree with the places, and nothing that is due stays undone.
+    #[test]
+    fn whatever_happens_each_task_is_in_one_place(steps in prop::collection::vec(step(), 1..120)) {
+        let (mut q, mut now, mut tickets) = (Queue::new(Limits::default(), 1), 0, 100);
+        let mut holding: Vec<Taken> = Vec::new();
+        let mut inside: BTreeSet<TaskId> = BTreeSet::new();
+        for step in steps {
+            let mut batches = Vec::new();
+            match step {
+                Step::Enqueue(n, d) => {
+                    inside.insert(id(n));
+                    q.enqueue(Item { deadline: now + d, ..item(n) }, now);
+                }
+                Step::Claim(n) => batches.push(q.claim(&want(n, "a"), now)),
+                Step::Park(d) => {
+                    tickets += 1;
+                    q.park(tickets, want(1, "b"), now + d);
+                }
+                Step::Release(i, free, delay) if i < holding.len() => {
+                    let t = holding.remove(i);
+                    prop_assert!(q.release(&t.task, t.held.lease, free, now + delay, now));
+                }
+                Step::Extend(i) if i < holding.len() => {
+                    prop_assert!(q.extend(&holding[i].task, holding[i].held.lease, now + LEASE, now));
+                }
+                Step::Remove(n) => {
+                    prop_assert_eq!(q.remove(&id(n)).is_some(), inside.remove(&id(n)));
+                    holding.retain(|t| t.task != id(n));
+                }
+                Step::Pass(d) => now += d,
+                Step::Release(..) | Step::Extend(..) => {}
+            }
+            for due in q.due(now) {
+                match due {
+                    Due::Expired(place) => {
+                        prop_assert!(inside.remove(&place.item.task));
+                        holding.retain(|t| t.task != place.item.task);
+                    }
+                    Due::Lapsed { task, lease } => holding.retain(|t| (&t.task, t.held.lease) != (&task, lease)),
+                    Due::Waited(_, batch) => batches.push(batch),
+                }
+            }
+            batches.extend(q.feed(now).into_iter().map(|(_, batch)| batch));
+            for batch in batches {
+                batch.spent.iter().for_each(|(place, _)| { inside.remove(&place.item.task); });
+                for taken in batch.taken {
+                    prop_assert!(holding.iter().all(|t| t.task != taken.task), "held twice");
+                    holding.push(taken);
+                }
+            }
+            let depth = q.depth().first().map(|(_, d)| *d).unwrap_or_default();
+            prop_assert_eq!(depth.in_progress, holding.len() as u64);
+            prop_assert_eq!(depth.pending as usize, inside.len() - holding.len());
+            prop_assert_eq!(q.len(), inside.len());
+            prop_assert!(q.next_wakeup().is_none_or(|at| at > now), "something due was left undone");
+            prop_assert_eq!(q.alarms.len(), inside.len());
+        }
+    }
+}
