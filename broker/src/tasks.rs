@@ -205,7 +205,8 @@ pub struct Depth {
 /// Durable work. See the module for what holds on every wing.
 ///
 /// # Cancellation
-/// Dropping a future gives up waiting for the answer; the write itself may still be applied.
+/// Dropping a future gives up waiting for the answer; the write itself may still be applied. Dropping a claim loses
+/// nothing: what was about to be handed out goes back to the queue at once and at no cost.
 pub trait Tasks: Send + Sync {
     /// Stores tasks. Acknowledged means stored as durably as the profile says.
     ///
