@@ -40,6 +40,25 @@ impl Reason {
     }
 }
 
+/// A dead letter before it has its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewDeadLetter {
+    /// Why.
+    pub reason: Reason,
+    /// The capability that it was for, or `agent`.
+    pub capability: String,
+    /// The address or agent of a message; the task of a task.
+    pub to: String,
+    /// Who sent it.
+    pub from: String,
+    /// The task, when it was one.
+    pub task: Option<TaskId>,
+    /// Its body.
+    pub body: Payload,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+}
+
 /// A message or a task that came to nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
@@ -66,6 +85,14 @@ pub struct DeadLetter {
     /// The task that it was put back as, once it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<TaskId>,
+}
+
+impl DeadLetter {
+    /// A dead letter with its number and its time.
+    pub fn new(seq: u64, at: Millis, new: NewDeadLetter) -> Self {
+        let NewDeadLetter { reason, capability, to, from, task, body, error } = new;
+        Self { seq, at, reason, capability, to, from, task, body, error, retried_as: None }
+    }
 }
 
 /// The dead letters of a broker.

@@ -9,7 +9,7 @@
 //! | [`id`], [`subject`] | names and their grammar |
 //! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
-//! | [`queue`] | what the embedded wings decide alike |
+//! | [`queue`], [`facts`] | what the wings decide and say alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
 //! | [`memory`], [`sqlite`] | the wings |
 
@@ -24,6 +24,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod events;
+pub mod facts;
 pub mod id;
 pub mod memory;
 pub mod messages;

@@ -45,7 +45,9 @@ pub struct Claim {
     pub node: NodeName,
     /// How long to wait for the first one.
     pub wait: Duration,
-    /// Tasks that this worker has just declined are not handed to it again while others could take them.
+    /// Tasks that this node has just declined. They are not handed to it while it finds others, or while another node
+    /// waits for this capability or works on it; only a claim that would end empty-handed gets them back, which tells
+    /// the node that nobody else is left to take them.
     pub declined: Vec<TaskId>,
 }
 
@@ -80,7 +82,8 @@ pub struct Lease {
     pub log: Vec<Record>,
     /// What the next write of this attempt has to show.
     pub fence: Fence,
-    /// Turns to `Some` when the claim no longer holds; the attempt should stop, and can record nothing.
+    /// Turns to `Some` when the claim no longer holds; the attempt should stop, and can record nothing. Closed without
+    /// a value after the attempt itself has finished or released.
     pub revoked: watch::Receiver<Option<Revoked>>,
 }
 
@@ -212,10 +215,14 @@ pub trait Tasks: Send + Sync {
     ///
     /// # Errors
     /// Per item: `Busy` when the queue is full, `TooLarge`, `Cancelled` when the parent has an outcome already,
-    /// `Diverged` when the id is known with another input.
+    /// `NotFound` when there is no such parent, `Diverged` when the id is known with another input. A task that is
+    /// known with the same input is `Known`, whatever has become of it and of its parent.
     fn submit(&self, tasks: Vec<Task>) -> BoxFuture<'_, Vec<Result<Submitted>>>;
 
     /// Takes up to `slots` tasks, the most urgent first, waiting up to `wait` for the first one; empty after that.
+    ///
+    /// A task that was handed out before, or has a log, gets its `claimed` record here. Dropping the future loses
+    /// nothing: what it would have got goes back at no cost of an attempt, or never left the queue.
     ///
     /// Tasks past their deadline and tasks claimed [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) times are not handed out:
     /// they become dead letters and get their outcome here.
@@ -227,21 +234,26 @@ pub trait Tasks: Send + Sync {
     /// Appends records, and stores the children that they delegate, all or nothing. Returns the fence for the next
     /// write.
     ///
-    /// A child that is known already is left as it is.
+    /// A child that is known already is left as it is. Every child names this task as its parent.
     ///
     /// # Errors
     /// `Replaced` when the log has a record that this attempt has not seen; `Cancelled` when the task was cancelled;
-    /// `Diverged` when a child is known with another input.
+    /// `Diverged` when a child is known with another input; `Busy` and `TooLarge` as for `submit`.
     fn append(&self, fence: Fence, entries: Vec<Entry>, children: Vec<Child>) -> BoxFuture<'_, Result<Fence>>;
 
     /// Gives a task back to its queue. `Replaced` or `Cancelled` as for `append`.
     fn release(&self, back: GiveBack) -> BoxFuture<'_, Result<()>>;
 
-    /// Records outcomes and removes the tasks from their queue. `Replaced` or `Cancelled` as for `append`.
+    /// Records outcomes and removes the tasks from their queue. `Replaced` or `Cancelled` as for `append`; `Already`
+    /// for the claim that recorded the outcome that is there.
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>>;
 
-    /// Cancels a task and all that it delegated, from the top down. What had ended before stands.
-    /// Returns the tasks that this call cancelled.
+    /// Cancels a task and all that it delegated, from the top down: the tasks that name it as their parent, and those
+    /// that its log names (a retried parent finds children of its earlier generation). What had ended before stands.
+    /// Returns the tasks that this call cancelled, parents first.
+    ///
+    /// # Errors
+    /// `NotFound`.
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>>;
 
     /// Puts a task that ended without success into the queue again as its next generation, and returns that. Retrying

@@ -1,0 +1,247 @@
+//! What follows from a record: its event, its dead letter, the outcome that a wing decides by itself.
+//!
+//! The wings store differently and must say the same, so the words are put together here, once. Pure: time is an
+//! argument. A payload is encoded only when somebody reads it.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::clock::Millis;
+use crate::code;
+use crate::dead_letter::{NewDeadLetter, Reason};
+use crate::error::{Class, Error, Remote, Result};
+use crate::event::{self, NewEvent};
+use crate::id::NodeName;
+use crate::messages::{Address, Message};
+use crate::payload::{MAX_PAYLOAD, Payload};
+use crate::queue::{Held, Place, Spent};
+use crate::state::{Change, Scope};
+use crate::task::{MAX_CLAIMS, Outcome, Status, Task};
+
+/// Who says what the wing itself decided.
+pub const SELF: &str = "callboard";
+
+/// Checks a task at the door: that it belongs to its run and fits the limits. The size of its input.
+///
+/// # Errors
+/// `Decode`, `TooLarge`.
+pub fn admit(task: &Task) -> Result<usize> {
+    if task.id.run() != task.run || task.base.run() != task.run {
+        return Err(Error::decode(format!("task {} does not belong to run {}", task.id, task.run)));
+    }
+    let words = task.description.as_ref().map_or(0, String::len) + task.key.as_ref().map_or(0, String::len);
+    let size = task.input.json()?.len() + words;
+    if size > MAX_PAYLOAD {
+        return Err(Error::TooLarge { what: "task".into(), size, limit: MAX_PAYLOAD });
+    }
+    Ok(size)
+}
+
+/// Whether the task `given` asks for what the one `recorded` under its id asks for.
+///
+/// # Errors
+/// `Diverged`, with both hashes; `Decode` for an input that is no JSON.
+pub fn same_input(recorded: &Task, given: &Task) -> Result<()> {
+    if recorded.input.json()? == given.input.json()? {
+        return Ok(());
+    }
+    let (recorded_hash, given_hash) = (recorded.input.content_hash()?, given.input.content_hash()?);
+    if recorded_hash == given_hash {
+        return Ok(());
+    }
+    let key = given.key.as_deref().unwrap_or(given.id.as_str());
+    Err(Error::Diverged { key: key.into(), recorded: recorded_hash.into(), given: given_hash.into() })
+}
+
+/// `task.created`.
+pub fn created(task: &Task) -> NewEvent {
+    #[derive(Serialize)]
+    struct Created {
+        capability: crate::subject::CapabilityName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<crate::id::TaskId>,
+        generation: u32,
+    }
+    let payload = Created {
+        capability: task.capability.clone(),
+        key: task.key.clone(),
+        parent: task.parent.clone(),
+        generation: task.generation,
+    };
+    of_task(event::TASK_CREATED, task.from.as_deref().unwrap_or(SELF), task, Payload::of(payload))
+}
+
+/// `task.started`, at each claim.
+pub fn started(task: &Task, attempt: u32, node: &NodeName) -> NewEvent {
+    #[derive(Serialize)]
+    struct Started {
+        capability: crate::subject::CapabilityName,
+        attempt: u32,
+    }
+    let payload = Started { capability: task.capability.clone(), attempt };
+    of_task(event::TASK_STARTED, node.as_str(), task, Payload::of(payload))
+}
+
+/// The event of an outcome; a completed one also says that there is a new result. The result itself stays with the
+/// outcome, so that the log does not hold everything twice.
+pub fn ended(task: &Task, outcome: &Outcome) -> Vec<NewEvent> {
+    #[derive(Serialize)]
+    struct Ended {
+        capability: crate::subject::CapabilityName,
+        attempt: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<NodeName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Remote>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        degraded: Option<String>,
+    }
+    let kind = match outcome.status {
+        Status::Completed => event::TASK_COMPLETED,
+        Status::Cancelled => event::TASK_CANCELLED,
+        Status::Expired => event::TASK_EXPIRED,
+        Status::Skipped => event::TASK_SKIPPED,
+        Status::Failed | Status::Pending | Status::InProgress => event::TASK_FAILED,
+    };
+    let payload = Ended {
+        capability: outcome.capability.clone(),
+        attempt: outcome.attempt,
+        node: outcome.node.clone(),
+        error: outcome.error.clone().map(|e| Remote { partial: None, ..e }),
+        degraded: outcome.degraded.clone(),
+    };
+    let by = outcome.agent.as_deref().or(outcome.node.as_ref().map(NodeName::as_str)).unwrap_or(SELF);
+    let mut facts = vec![of_task(kind, by, task, Payload::of(payload))];
+    if outcome.status == Status::Completed {
+        let name = task.key.as_deref().unwrap_or(task.id.as_str());
+        facts.push(of_task(event::CONTEXT_UPDATED, by, task, json!({ "result": name }).into()));
+    }
+    facts
+}
+
+/// `context.updated` for a change of shared state, with the value before it.
+pub fn changed(change: &Change) -> NewEvent {
+    #[derive(Serialize)]
+    struct Changed {
+        key: crate::state::Key,
+        version: u64,
+        change: u64,
+        value: Option<Payload>,
+        previous: Option<Payload>,
+    }
+    let scope = match change.key.scope() {
+        Scope::Run(run) => Some(run),
+        Scope::Team(_) | Scope::Global => None,
+    };
+    let payload = Changed {
+        key: change.key.clone(),
+        version: change.version,
+        change: change.sequence,
+        value: change.value.clone(),
+        previous: change.previous.clone(),
+    };
+    NewEvent {
+        kind: event::CONTEXT_UPDATED.into(),
+        agent: change.by.clone(),
+        run: change.task.as_ref().map(|(task, _)| task.run()).or(scope),
+        task: change.task.as_ref().map(|(task, _)| task.clone()),
+        payload: Payload::of(payload),
+    }
+}
+
+/// The dead letter and the outcome of a task that the queue found spent; the letter is stored first.
+pub fn spent(task: &Task, place: &Place, why: Spent, now: Millis) -> (NewDeadLetter, Outcome) {
+    let (reason, status, error) = match why {
+        Spent::Expired => {
+            (Reason::Expired, Status::Expired, remote(code::EXPIRED, "its deadline passed before it was done".into()))
+        }
+        Spent::TooManyClaims => {
+            let message = format!("it was claimed {MAX_CLAIMS} times and no attempt came to an end");
+            (Reason::TooManyClaims, Status::Failed, remote(code::ATTEMPTS, message))
+        }
+    };
+    let letter = dead_task(task, reason, Some(error.message.clone()));
+    (letter, decided(task, place, status, error, now))
+}
+
+/// The outcome of a task that was cancelled; `place` where it stood in the queue.
+pub fn cancelled(task: &Task, place: &Place, by: &str, now: Millis) -> Outcome {
+    let error = Remote { class: Class::Cancelled, ..remote(code::CANCELLED, by.into()) };
+    decided(task, place, Status::Cancelled, error, now)
+}
+
+/// The outcome of a task that was stored as not to be begun.
+pub fn skipped(task: &Task, why: &str, now: Millis) -> Outcome {
+    Outcome::of(task, Status::Skipped, Some(remote(code::UNDELIVERED, why.into())), now)
+}
+
+/// What a write under a task that has ended is answered with.
+pub fn after(outcome: &Outcome) -> Error {
+    match (outcome.status, &outcome.error) {
+        (Status::Cancelled, Some(error)) => Error::Cancelled { by: error.message.as_str().into() },
+        (Status::Cancelled, None) => Error::Cancelled { by: SELF.into() },
+        _ => Error::Replaced,
+    }
+}
+
+/// What a child is answered with whose parent has ended.
+pub fn orphaned(parent: &Outcome) -> Error {
+    match after(parent) {
+        cancelled @ Error::Cancelled { .. } => cancelled,
+        _ => Error::Cancelled { by: format!("the end of its parent, which is {}", parent.status).into() },
+    }
+}
+
+/// The dead letter of a task.
+pub fn dead_task(task: &Task, reason: Reason, error: Option<String>) -> NewDeadLetter {
+    NewDeadLetter {
+        reason,
+        capability: task.capability.as_str().into(),
+        to: task.id.as_str().into(),
+        from: task.from.clone().unwrap_or_else(|| SELF.into()),
+        task: Some(task.id.clone()),
+        body: task.input.clone(),
+        error,
+    }
+}
+
+/// The dead letter of a message.
+pub fn dead_message(message: &Message, reason: Reason, error: Option<String>) -> NewDeadLetter {
+    let capability = match &message.to {
+        Address::Capability(name) => name.as_str(),
+        Address::Agent(_) => "agent",
+    };
+    let to = match &message.to {
+        Address::Capability(name) => name.as_str(),
+        Address::Agent(name) => name,
+    };
+    NewDeadLetter {
+        reason,
+        capability: capability.into(),
+        to: to.into(),
+        from: message.from.as_ref().into(),
+        task: None,
+        body: message.body.clone(),
+        error,
+    }
+}
+
+fn decided(task: &Task, place: &Place, status: Status, error: Remote, now: Millis) -> Outcome {
+    let held: Option<&Held> = place.held.as_ref();
+    Outcome {
+        attempt: place.item.attempts(),
+        node: held.map(|h| h.node.clone()),
+        started_at: held.map(|h| h.since),
+        ..Outcome::of(task, status, Some(error), now)
+    }
+}
+
+fn remote(code: &str, message: String) -> Remote {
+    Remote { class: Class::Permanent, code: code.into(), message, retry_after_ms: None, partial: None, fatal: false }
+}
+
+fn of_task(kind: &str, by: &str, task: &Task, payload: Payload) -> NewEvent {
+    NewEvent { kind: kind.into(), agent: by.into(), run: Some(task.run.clone()), task: Some(task.id.clone()), payload }
+}
