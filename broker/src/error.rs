@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::code;
@@ -241,10 +242,10 @@ impl Error {
         }
     }
 
-    /// The best answer that the agent kept before it gave up.
-    pub fn partial(&self) -> Option<&Payload> {
+    /// The best answer that the agent kept before it gave up; none also when it cannot be read as `T`.
+    pub fn partial<T: DeserializeOwned>(&self) -> Option<T> {
         match self {
-            Self::Failed { failure, .. } => failure.partial.as_ref(),
+            Self::Failed { failure, .. } => failure.partial.as_ref()?.read().ok(),
             _ => None,
         }
     }

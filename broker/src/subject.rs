@@ -44,6 +44,22 @@ pub fn token(what: &'static str, text: &str) -> Result<(), BadName> {
     if fits { Ok(()) } else { Err(BadName::new(what, text, "1 to 80 letters, digits, `_` and `-`")) }
 }
 
+/// Whether `name` is one or more tokens joined by dots, as in topics, event types and state keys. `const`, so that a bad
+/// name in a contract is an error of compilation.
+pub const fn is_path(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let (mut i, mut length) = (0, 0);
+    while i < bytes.len() {
+        match bytes[i] {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' if length < MAX_TOKEN => length += 1,
+            b'.' if length > 0 => length = 0,
+            _ => return false,
+        }
+        i += 1;
+    }
+    length > 0
+}
+
 /// Whether `name` is a capability's name: `[a-z0-9]+(\.[a-z0-9]+)*`, at most 80 characters. `const`, so that a bad name
 /// in a contract is an error of compilation.
 pub const fn is_capability(name: &str) -> bool {
@@ -135,6 +151,16 @@ mod tests {
         }
         for bad in ["", "a.b", "a*", "a>", "a b", "\n", &"a".repeat(81)] {
             assert!(token("token", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_what_its_tokens_are() {
+        for good in ["a", "A_b-1", "a.b", "a.b.c", &"a".repeat(80), &format!("{0}.{0}", "a".repeat(80))] {
+            assert!(is_path(good), "{good}");
+        }
+        for bad in ["", ".", "a..b", ".a", "a.", "a.*", "a b", "ä", &"a".repeat(81)] {
+            assert!(!is_path(bad), "{bad}");
         }
     }
 
