@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::BoxFuture;
+use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
@@ -87,18 +88,43 @@ pub struct Incoming {
     pub reply: Option<ReplyTo>,
     /// The place in the queue: waiting and running count together.
     pub place: OwnedSemaphorePermit,
+    /// Where it goes when it cannot be worked on.
+    pub dead: Arc<dyn DeadMessages>,
+}
+
+impl Incoming {
+    /// Gives it up: it becomes a dead letter and its sender, if it waits, gets an error.
+    pub fn refuse(self, reason: Reason, why: &str) {
+        let error = match reason {
+            Reason::NoRecipient => Error::NoRecipient { to: self.message.to.to_string().into() },
+            Reason::Expired => Error::Expired,
+            _ => Error::decode(why),
+        };
+        self.dead.bury(&self.message, reason, why);
+        if let Some(reply) = self.reply {
+            reply.send(Err(error));
+        }
+    }
+}
+
+/// Where a wing keeps the messages that came to nothing. Does not wait: a wing that stores them does so beside.
+pub trait DeadMessages: Send + Sync + fmt::Debug {
+    /// Keeps one, with its reason in one word and in a sentence.
+    fn bury(&self, message: &Message, reason: Reason, why: &str);
 }
 
 /// Takes one answer. Dropped without one, it tells the asker that the agent crashed.
 pub struct ReplyTo {
     to: Box<str>,
+    asker: watch::Receiver<()>,
     send: Option<Box<dyn FnOnce(Result<Payload>) + Send>>,
 }
 
 impl ReplyTo {
-    /// For wings: `send` is called exactly once, with the answer or with `Crashed`.
-    pub fn new(to: &Address, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
-        Self { to: to.to_string().into(), send: Some(Box::new(send)) }
+    /// For wings: `send` is called exactly once, with the answer or with `Crashed`. The asker keeps the other end of
+    /// `asker` for as long as it waits.
+    pub fn new(to: &Address, asker: watch::Receiver<()>, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
+        Self { to: to.to_string().into(), asker, send: Some(Box::new(send)) }
     }
 
     /// Answers.
@@ -106,6 +132,12 @@ impl ReplyTo {
         if let Some(send) = self.send.take() {
             send(answer);
         }
+    }
+
+    /// Resolves when the asker no longer waits.
+    pub async fn unwanted(&self) {
+        let mut asker = self.asker.clone();
+        while asker.changed().await.is_ok() {}
     }
 }
 
@@ -139,7 +171,8 @@ pub struct Fill {
 
 /// The receiving end of an address. Several handles take turns; the queue stays when they are gone.
 pub trait Inbox: Send + Sync {
-    /// The next message, when there is one. What has expired meanwhile becomes a dead letter and is passed over.
+    /// The next message, when there is one. What has expired meanwhile becomes a dead letter and is passed over; what
+    /// its asker no longer wants is passed over. Dropping the future loses nothing.
     fn next(&self) -> BoxFuture<'_, Incoming>;
 
     /// How full the queue is, without asking anybody.
