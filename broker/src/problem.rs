@@ -44,7 +44,7 @@ pub struct Problem {
     pub what: String,
     /// Where in a file, when it is about a file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Place>,
+    pub at: Option<Box<Place>>,
     /// A fact that helps to judge it: `tried 3 times in 1.2 s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -64,7 +64,7 @@ impl Problem {
 
     /// Where it is.
     pub fn at(self, place: Place) -> Self {
-        Problem { at: Some(place), ..self }
+        Problem { at: Some(Box::new(place)), ..self }
     }
 
     /// A fact that helps to judge it.

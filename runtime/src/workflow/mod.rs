@@ -1,1 +1,29 @@
-//! Workflows: graphs of tasks.
+//! Workflows: graphs of tasks as data, so that one outlives the process that runs it.
+//!
+//! A workflow is the input of a task like any other. Whoever claims that task reads the graph, delegates what may start,
+//! and is told by the run log what had been done before; nothing about a workflow is kept anywhere else. So everything in
+//! this module is plain data and pure functions.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `document` | the types, the same in a TOML file and in the JSON of a task |
+//! | `read`, `check` | a file or a document, and all that is wrong with it, with places |
+//! | `inputs`, `template`, `fill` | `{{inputs.key}}`, `{{task.field}}`, and what they stand for |
+//! | `graph` | what waits for what, and what may start now |
+//! | `draw` | the graph as text, Mermaid or Graphviz |
+
+mod check;
+mod document;
+mod draw;
+mod fill;
+mod graph;
+mod inputs;
+mod read;
+mod template;
+
+pub use document::{
+    DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,
+};
+pub use draw::{Drawing, capabilities, draw};
+pub use graph::{End, Graph, States, Turn};
+pub use inputs::input_argument;
