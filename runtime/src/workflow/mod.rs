@@ -10,8 +10,10 @@
 //! | `read`, `check` | a file or a document, and all that is wrong with it, with places |
 //! | `inputs`, `template`, `fill` | `{{inputs.key}}`, `{{task.field}}`, and what they stand for |
 //! | `graph` | what waits for what, and what may start now |
+//! | `builder` | the same from Rust, with types |
 //! | `draw` | the graph as text, Mermaid or Graphviz |
 
+mod builder;
 mod check;
 mod document;
 mod draw;
@@ -21,6 +23,7 @@ mod inputs;
 mod read;
 mod template;
 
+pub use builder::{Input, Task, Workflow};
 pub use document::{
     DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,
 };

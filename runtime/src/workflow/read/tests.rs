@@ -94,6 +94,14 @@ fn a_good_file_has_no_problem_and_travels_as_json() {
 }
 
 #[test]
+fn the_file_on_the_topic_page_is_right() {
+    let page = include_str!("../../../../docs/topics/workflow.md");
+    let (_, file) = page.split_once("```toml\n").unwrap();
+    let (file, _) = file.split_once("```").unwrap();
+    assert_eq!(lines(file), []);
+}
+
+#[test]
 fn a_document_is_checked_like_a_file_only_without_places() {
     let json = json!({"name": "w", "concurrency": 0, "task": [{"id": "a", "capability": "x", "depends_on": ["b"]}]});
     let problems = serde_json::from_value::<WorkflowDoc>(json).unwrap().check(None).unwrap_err();
