@@ -9,12 +9,18 @@ pub mod capability;
 pub mod context;
 pub mod extract;
 pub mod failure;
+pub mod group;
 pub mod host;
+pub mod keys;
 pub mod payload;
 mod serve;
 pub mod service;
 pub mod source;
+pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod topic;
+pub mod updates;
 
 pub use agent::Agent;
 pub use call::{Ask, Delegation, Reply, Run, Tell};
@@ -23,10 +29,13 @@ pub use callboard_macros::payload;
 pub use capability::Capability;
 pub use context::Context;
 pub use failure::{Failure, OrFail};
+pub use group::Group;
 pub use payload::Payload;
 pub use serde_json::{Value, json};
 pub use service::{Grant, Restart, Service, Shutdown, TaskInfo};
+pub use state::{Change, Entry, State, StateKey};
 pub use topic::{EventKind, Topic};
+pub use updates::Updates;
 
 /// A result whose error is what a handler gives up with, unless it says otherwise.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;

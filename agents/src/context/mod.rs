@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::{Ask, Capability, Delegation, EventKind, Payload, Tell, Topic};
 
 mod facts;
+mod state;
 mod step;
 
 /// What an agent may use. Owned, cheap to clone; useless (`Error::Cancelled`) once its request has ended.

@@ -1,0 +1,59 @@
+//! Under which key a task delegates a child.
+
+use std::collections::HashMap;
+
+use callboard_broker::error::Result;
+
+use crate::host::Order;
+
+/// The keys of the children of one attempt. Pure: the same calls give the same keys, in whatever order different ones
+/// come.
+#[derive(Debug, Default)]
+pub struct ChildKeys {
+    twins: HashMap<String, u32>,
+}
+
+impl ChildKeys {
+    /// The key that the caller chose, or one made of capability, hash of the input and how many identical calls came
+    /// before in this attempt.
+    pub fn key(&mut self, order: &Order) -> Result<String> {
+        if let Some(key) = &order.key {
+            return Ok(key.clone());
+        }
+        let work = format!("{}:{}", order.capability, order.input.content_hash()?);
+        let before = self.twins.entry(work.clone()).or_default();
+        *before += 1;
+        Ok(if *before == 1 { work } else { format!("{work}:{before}") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use callboard_broker::payload::Payload as Body;
+    use callboard_broker::subject::CapabilityName;
+
+    use super::*;
+
+    fn order(input: &str) -> Order {
+        Order::new(CapabilityName::parse("text.count").unwrap(), Body::of(input.to_owned()))
+    }
+
+    #[test]
+    fn the_order_of_different_calls_does_not_matter_and_twins_stay_apart() {
+        let keys = |inputs: &[&str]| {
+            let mut keys = ChildKeys::default();
+            let mut made: Vec<_> = inputs.iter().map(|i| keys.key(&order(i)).unwrap()).collect();
+            made.sort();
+            made
+        };
+        let made = keys(&["a", "b", "a"]);
+        assert_eq!(made, keys(&["a", "a", "b"]));
+        assert_eq!(made.iter().collect::<std::collections::HashSet<_>>().len(), 3);
+    }
+
+    #[test]
+    fn a_key_of_the_callers_own_is_taken_as_it_is() {
+        let order = Order { key: Some("mine".into()), ..order("a") };
+        assert_eq!(ChildKeys::default().key(&order).unwrap(), "mine");
+    }
+}

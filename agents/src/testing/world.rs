@@ -1,0 +1,180 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use callboard_broker::error::Error;
+use callboard_broker::id::{RunId, TaskId};
+use callboard_broker::payload::Payload as Body;
+use callboard_broker::state::States;
+use callboard_broker::subject::CapabilityName;
+use tokio::sync::watch;
+
+use super::host::TestHost;
+use super::journal::Journal;
+use super::script::Scripts;
+use super::states::TestStates;
+use crate::state::Party;
+use crate::{Capability, Context, EventKind, Payload, State, StateKey, Topic};
+
+/// Everything around an agent under test. Cheap to clone; clones are the same world.
+#[derive(Clone)]
+pub struct World(Arc<Inner>);
+
+/// What the contexts of a world share.
+pub(super) struct Inner {
+    pub(super) run: RunId,
+    pub(super) agent: Mutex<Arc<str>>,
+    pub(super) is_task: std::sync::atomic::AtomicBool,
+    pub(super) attempts: AtomicU32,
+    pub(super) scripts: Mutex<Scripts>,
+    pub(super) journal: Mutex<Journal>,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) states: Arc<dyn States>,
+    pub(super) cancelled: watch::Sender<Option<Error>>,
+}
+
+/// What the agent did.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) asked: Vec<(CapabilityName, Body)>,
+    pub(super) abandoned: Vec<(CapabilityName, Body)>,
+    pub(super) emitted: Vec<(String, Body)>,
+    pub(super) broadcast: Vec<(String, Body)>,
+    pub(super) progress: Vec<(f32, String)>,
+    pub(super) said: String,
+    pub(super) kept: Option<Body>,
+}
+
+/// A panic of one test must not hide another's message behind a poisoned lock.
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    /// An empty world: the agent works on a task of the run `test`, and nobody answers.
+    pub fn new() -> Self {
+        let run = RunId::parse("test").expect("four letters are a run id");
+        Self(Arc::new(Inner {
+            run,
+            agent: Mutex::new("agent.under.test".into()),
+            is_task: true.into(),
+            attempts: AtomicU32::new(0),
+            scripts: Mutex::default(),
+            journal: Mutex::default(),
+            seen: Mutex::default(),
+            states: Arc::new(TestStates::default()),
+            cancelled: watch::Sender::new(None),
+        }))
+    }
+
+    /// Asks, notifications and delegations of a capability are answered by `f`. The last one given for it counts.
+    pub fn answers<Req, Res, F>(self, to: Capability<Req, Res>, f: F) -> Self
+    where
+        Req: Payload,
+        Res: Payload,
+        F: Fn(Req) -> Result<Res, Error> + Send + Sync + 'static,
+    {
+        self.answers_async(to, move |request| std::future::ready(f(request)))
+    }
+
+    /// As [`World::answers`], for answers that take their time: `|_| std::future::pending()` never comes.
+    pub fn answers_async<Req, Res, F, Fut>(self, to: Capability<Req, Res>, f: F) -> Self
+    where
+        Req: Payload,
+        Res: Payload,
+        F: Fn(Req) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Res, Error>> + Send + 'static,
+    {
+        lock(&self.0.scripts).add(to, f);
+        self
+    }
+
+    /// The agent works on an ask and not on a task: there is no log, and it cannot delegate.
+    pub fn asking(self) -> Self {
+        self.0.is_task.store(false, Ordering::Relaxed);
+        self
+    }
+
+    /// The name of the agent. Default `agent.under.test`.
+    pub fn named(self, agent: &str) -> Self {
+        *lock(&self.0.agent) = agent.into();
+        self
+    }
+
+    /// What the agent gets: each context is the next attempt at the same task.
+    pub fn context(&self) -> Context {
+        let attempt = self.0.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+        Context::new(Arc::new(TestHost::new(self.0.clone(), attempt)))
+    }
+
+    /// The request is no longer wanted: every call of every context is `Cancelled` from now on.
+    pub fn cancel(&self, by: &str) {
+        self.0.cancelled.send_replace(Some(Error::Cancelled { by: by.into() }));
+    }
+
+    /// What was asked, told or delegated to a capability, in order.
+    pub fn asked<Req: Payload, Res: Payload>(&self, of: Capability<Req, Res>) -> Vec<Req> {
+        read(&lock(&self.0.seen).asked, |name| name.as_str() == of.name())
+    }
+
+    /// Inputs of children that nobody waited for any more, in order.
+    pub fn abandoned<Req: Payload, Res: Payload>(&self, of: Capability<Req, Res>) -> Vec<Req> {
+        read(&lock(&self.0.seen).abandoned, |name| name.as_str() == of.name())
+    }
+
+    /// Facts of a kind that were published, in order.
+    pub fn emitted<T: Payload>(&self, kind: EventKind<T>) -> Vec<T> {
+        read(&lock(&self.0.seen).emitted, |name| name == kind.name())
+    }
+
+    /// What was sent to all who listen to a topic, in order.
+    pub fn broadcast<T: Payload>(&self, topic: Topic<T>) -> Vec<T> {
+        read(&lock(&self.0.seen).broadcast, |name| name == topic.name())
+    }
+
+    /// All text that was said, joined.
+    pub fn said(&self) -> String {
+        lock(&self.0.seen).said.clone()
+    }
+
+    /// How far the agent said it was, in order.
+    pub fn progress(&self) -> Vec<(f32, String)> {
+        lock(&self.0.seen).progress.clone()
+    }
+
+    /// The best answer that was kept; none also when it is no `T`.
+    pub fn kept<T: Payload>(&self) -> Option<T> {
+        lock(&self.0.seen).kept.as_ref()?.read().ok()
+    }
+
+    /// Shared state, to prepare and to look at. It belongs to the run `test` and the team `test`.
+    pub fn state<T: Payload>(&self, key: StateKey<T>) -> State<T> {
+        let (run, team) = (Some(self.0.run.clone()), Some("test".into()));
+        let party = Party { run, team, ..Party::client("test") };
+        State::over(self.0.states.clone(), &key, party)
+    }
+}
+
+impl Inner {
+    pub(super) fn task(&self) -> Option<TaskId> {
+        self.is_task.load(Ordering::Relaxed).then(|| TaskId::root(&self.run))
+    }
+}
+
+fn read<N, T: Payload>(all: &[(N, Body)], wanted: impl Fn(&N) -> bool) -> Vec<T> {
+    let of_kind = all.iter().filter(|(name, _)| wanted(name));
+    of_kind.map(|(_, body)| body.read().expect("a name is used with the types of its constant")).collect()
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World(attempts: {})", self.0.attempts.load(Ordering::Relaxed))
+    }
+}
