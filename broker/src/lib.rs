@@ -9,7 +9,7 @@
 //! | [`id`], [`subject`] | names and their grammar |
 //! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
-//! | [`queue`], [`facts`] | what the wings decide and say alike |
+//! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
 //! | [`memory`], [`sqlite`] | the wings |
 
@@ -31,6 +31,7 @@ pub mod messages;
 pub mod payload;
 pub mod problem;
 pub mod queue;
+pub mod request;
 pub mod sqlite;
 pub mod state;
 pub mod subject;

@@ -25,6 +25,8 @@ pub const TTL: Duration = Duration::from_secs(300);
 pub const QUEUE: usize = 1_024;
 /// How long [`Inbox::consume`] waits, unless it says so: 30 s.
 pub const CONSUME: Duration = Duration::from_secs(30);
+/// The topic that reaches everybody.
+pub const ALL: &str = "all";
 /// How many broadcasts a subscriber may fall behind.
 pub const BACKLOG: usize = 1_024;
 
@@ -134,6 +136,16 @@ impl ReplyTo {
         }
     }
 
+    /// For wings: takes the reply back from a message that never reaches its recipient. Nothing is answered.
+    pub fn forget(mut self) {
+        self.send = None;
+    }
+
+    /// Whether the asker still waits.
+    pub fn is_wanted(&self) -> bool {
+        self.asker.has_changed().is_ok()
+    }
+
     /// Resolves when the asker no longer waits.
     pub async fn unwanted(&self) {
         let mut asker = self.asker.clone();
@@ -214,13 +226,15 @@ pub trait Messages: Send + Sync {
     /// together; the first to open decides.
     fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox>;
 
-    /// Closes the queue of an address: what waits in it is answered with `Undelivered`.
+    /// Closes the queue of an address: asks that wait in it are answered with `Undelivered`, notifications become dead
+    /// letters (`no_recipient`). Handles on it receive nothing any more.
     fn close(&self, address: &Address);
 
     /// Whether somebody serves the address.
     fn is_served(&self, address: &Address) -> bool;
 
-    /// Sends and waits for the answer, until the message's deadline.
+    /// Sends and waits for the answer, until the message's deadline. One that is still queued then becomes a dead
+    /// letter (`expired`), and so does one that nobody serves (`no_recipient`).
     ///
     /// # Errors
     /// `NoRecipient` and `Busy` at once; `Deadline`; `Crashed` within 10 ms of a crash; whatever the agent answered.
@@ -230,7 +244,11 @@ pub trait Messages: Send + Sync {
     /// letter unless the queue was full.
     fn tell(&self, messages: Vec<Message>) -> BoxFuture<'_, Vec<Result<()>>>;
 
-    /// Sends to every subscriber of the topic but the sender. Topic `all` reaches every agent.
+    /// Sends to every subscriber of the topic but the sender. Topic [`ALL`] reaches everybody: every subscription to
+    /// it, and of those who read only other topics the oldest subscription of each. Unheard, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// `Decode` for a topic that is not one subject token.
     fn broadcast(&self, broadcast: Broadcast) -> BoxFuture<'_, Result<()>>;
 
     /// Reads a topic as `who`, from now on.

@@ -3,6 +3,7 @@
 //! A key is `run.<run>.name`, `team.<team>.name` or `global.name`. A write that expects a version is applied, or meets
 //! a conflict, or its acknowledgement is lost: three different answers, because only the first two are known.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,6 +78,18 @@ impl Key {
 
     /// The key as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the key is `prefix` or lies below it (`prefix.…`); every key lies below the empty prefix.
+    pub fn is_below(&self, prefix: &str) -> bool {
+        let rest = self.0.strip_prefix(prefix);
+        prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -1,0 +1,131 @@
+//! What only this wing does: it forgets. The rest is in the contract suite.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::error::Error;
+use crate::event::NewEvent;
+use crate::events::EventFilter;
+use crate::id::{NodeName, RunId, TaskId};
+use crate::payload::Payload;
+use crate::state::{Expect, Key, Moment, Put, Write};
+use crate::subject::CapabilityName;
+use crate::task::{Outcome, Status, Task};
+use crate::tasks::{Claim, Finish, Until};
+
+fn small() -> Options {
+    Options { clock: Clock::following_tokio(), finished: 2, events: 3, changes: 10, keys: 4, ..Options::default() }
+}
+
+fn claim(slots: usize) -> Claim {
+    Claim {
+        capability: CapabilityName::parse("x").unwrap(),
+        slots,
+        node: NodeName::parse("n").unwrap(),
+        wait: Duration::from_secs(1),
+        declined: Vec::new(),
+    }
+}
+
+fn root(n: u32, now: Millis) -> Task {
+    let run = RunId::parse(&format!("r{n}")).unwrap();
+    Task::root(run, CapabilityName::parse("x").unwrap(), json!({ "n": n }).into(), now)
+}
+
+async fn run(broker: &Broker, n: u32) {
+    let now = broker.clock.now();
+    broker.tasks.submit(vec![root(n, now)]).await.remove(0).unwrap();
+    let lease = broker.tasks.claim(claim(1)).await.unwrap().remove(0);
+    let outcome = Outcome::of(&lease.task, Status::Completed, None, now);
+    let turn = Finish { fence: lease.fence, entries: Vec::new(), outcome, dead: None };
+    broker.tasks.finish(vec![turn]).await.remove(0).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_runs_that_ended_longest_ago_are_forgotten_and_unfinished_ones_never() {
+    let broker = open(small());
+    broker.tasks.submit(vec![Task { deadline: u64::MAX, ..root(0, 0) }]).await.remove(0).unwrap();
+    broker.tasks.claim(claim(1)).await.unwrap();
+    for n in 1..=4 {
+        run(&broker, n).await;
+    }
+    let ids = (0..=4).map(|n| TaskId::parse(&format!("r{n}")).unwrap()).collect();
+    let kept = broker.tasks.get(ids).await.unwrap();
+    assert_eq!(kept.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false, true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_with_a_dead_letter_is_kept_until_that_is_purged() {
+    let broker = open(small());
+    let now = broker.clock.now();
+    broker.tasks.submit(vec![Task { deadline: now + 10, ..root(9, now) }]).await.remove(0).unwrap();
+    let id = TaskId::parse("r9").unwrap();
+    let ended = broker.tasks.wait(vec![id.clone()], Until::All, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(ended[0].status, Status::Expired);
+    for n in 1..=4 {
+        run(&broker, n).await;
+    }
+    assert!(broker.tasks.get(vec![id.clone()]).await.unwrap()[0].is_some());
+    assert_eq!(broker.dead.purge(None).await.unwrap(), 1);
+    for n in 5..=8 {
+        run(&broker, n).await;
+    }
+    assert!(broker.tasks.get(vec![id]).await.unwrap()[0].is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_forgotten_events_is_told_how_many_and_goes_on() {
+    let broker = open(small());
+    let fact = |n: u32| NewEvent {
+        kind: "shop.paid".into(),
+        agent: "till".into(),
+        run: None,
+        task: None,
+        payload: Payload::of(n),
+    };
+    broker.events.publish((0..5).map(fact).collect()).await;
+    let mut stream = broker.events.follow(EventFilter::default(), 1).await.unwrap();
+    assert!(matches!(stream.next().await, Err(Error::Lagged { missed: 2 })));
+    assert_eq!(stream.next().await.unwrap().seq, 3);
+    assert_eq!(broker.events.read(EventFilter::default(), 1, 10).await.unwrap().len(), 3);
+    assert_eq!(broker.events.last().await.unwrap(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_past_reaches_back_as_far_as_the_changes_that_are_kept() {
+    let broker = open(Options { snapshot_every: 4, ..small() });
+    let key = |n: u64| Key::parse(&format!("global.k{}", n % 3)).unwrap();
+    for n in 1..=40 {
+        let write = Write { key: key(n), expect: Expect::Any, value: Some(Payload::of(n)), by: "a".into(), task: None };
+        assert_eq!(broker.states.put(vec![write]).await.remove(0).unwrap(), Put::Applied(n));
+    }
+    for n in 30..=40 {
+        let then = broker.states.at(Moment::Sequence(n), String::new()).await.unwrap();
+        let mut values: Vec<u64> = then.iter().map(|entry| entry.value.read().unwrap()).collect();
+        values.sort_unstable();
+        assert_eq!(values, [n - 2, n - 1, n]);
+    }
+    assert!(matches!(broker.states.at(Moment::Sequence(29), String::new()).await, Err(Error::NotFound { .. })));
+    assert_eq!(broker.states.history(key(40)).await.unwrap().len(), 4);
+    let more = (0..3).map(|n| Write {
+        key: Key::parse(&format!("global.new{n}")).unwrap(),
+        expect: Expect::Any,
+        value: Some(Payload::null()),
+        by: "a".into(),
+        task: None,
+    });
+    let put = broker.states.put(more.collect()).await;
+    assert!(put[0].is_ok() && matches!(put[1], Err(Error::Busy { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_learn_that_the_store_has_gone() {
+    let broker = open(small());
+    let mut events = broker.events.follow(EventFilter::default(), 1).await.unwrap();
+    let mut watch = broker.states.watch(String::new()).await.unwrap();
+    drop(broker);
+    assert!(matches!(events.next().await, Err(Error::Unavailable { .. })));
+    assert!(matches!(watch.next().await, Err(Error::Unavailable { .. })));
+}
