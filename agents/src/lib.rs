@@ -17,6 +17,7 @@ mod serve;
 pub mod service;
 pub mod source;
 pub mod state;
+pub mod stateful;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topic;
@@ -34,6 +35,7 @@ pub use payload::Payload;
 pub use serde_json::{Value, json};
 pub use service::{Grant, Restart, Service, Shutdown, TaskInfo};
 pub use state::{Change, Entry, State, StateKey};
+pub use stateful::{Stateful, StatefulAgent, StatefulService, stateful};
 pub use topic::{EventKind, Topic};
 pub use updates::Updates;
 

@@ -129,6 +129,8 @@ pub struct Service {
     pub(crate) doors: Vec<Door>,
     pub(crate) start: Start,
     pub(crate) options: ServiceOptions,
+    /// What the agent cannot do without, whatever else it is granted.
+    needs: Vec<Grant>,
 }
 
 /// How a service is run.
@@ -174,7 +176,7 @@ impl Service {
     /// Erased code behind `doors`; `start` makes one handler per door.
     pub fn new(doors: Vec<Door>, start: Start) -> Self {
         let name = doors.first().map_or_else(|| "agent".into(), |door| door.capability.as_str().into());
-        Self { name, doors, start, options: ServiceOptions::default() }
+        Self { name, doors, start, options: ServiceOptions::default(), needs: Vec::new() }
     }
 
     /// The agent's name.
@@ -240,8 +242,16 @@ impl Service {
     }
 
     /// What the agent may reach, instead of the default (the state of its own run, any capability).
+    /// A stateful agent always reaches its own state.
     pub fn may(mut self, grants: impl IntoIterator<Item = Grant>) -> Self {
-        self.options.grants = grants.into_iter().collect();
+        self.options.grants = self.needs.iter().cloned().chain(grants).collect();
+        self
+    }
+
+    /// What the agent cannot do without, beside what it is granted otherwise.
+    pub(crate) fn needs(mut self, grant: Grant) -> Self {
+        self.needs.push(grant.clone());
+        self.options.grants.push(grant);
         self
     }
 

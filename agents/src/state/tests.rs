@@ -48,7 +48,7 @@ async fn an_update_is_made_again_on_what_came_between() {
     let entry = state
         .update(|total| {
             if tries == 0 {
-                futures_done(other.set(10));
+                futures_done(other.set(10)).unwrap();
             }
             tries += 1;
             *total += 1;
@@ -66,7 +66,7 @@ async fn an_update_that_always_loses_ends_as_a_conflict() {
     let lost = state.update(|total| {
         tries += 1;
         *total += 1;
-        futures_done(other.set(u64::from(tries)));
+        futures_done(other.set(u64::from(tries))).unwrap();
     });
     assert!(matches!(lost.await, Err(Error::Conflict { .. })));
     assert_eq!(tries, super::UPDATE_TRIES);

@@ -14,9 +14,9 @@ use callboard_broker::task::Outcome;
 use tokio::time::Instant;
 
 use super::world::{Inner, lock};
-use crate::TaskInfo;
 use crate::host::{Answer, Call, Facts, Host, Order, Served};
 use crate::keys::ChildKeys;
+use crate::{Context, TaskInfo};
 
 /// One attempt in a [`World`](super::World).
 pub(super) struct TestHost {
@@ -27,18 +27,18 @@ pub(super) struct TestHost {
 }
 
 impl TestHost {
-    pub(super) fn new(world: Arc<Inner>, attempt: u32) -> Self {
-        let agent = lock(&world.agent).clone();
-        let facts = Facts {
-            agent,
-            capability: CapabilityName::parse("agent.under.test").expect("three words are a name"),
-            task: world.task(),
-            run: Some(world.run.clone()),
-            team: "test".into(),
-            attempt,
-            deadline: Instant::now() + ASK_DEADLINE,
-        };
-        Self { world, facts, keys: Mutex::default(), steps: Mutex::default() }
+    /// An attempt of `agent`, for the task if there is one.
+    pub(super) fn context(
+        world: Arc<Inner>,
+        agent: Arc<str>,
+        capability: CapabilityName,
+        task: Option<TaskId>,
+        attempt: u32,
+    ) -> Context {
+        let (run, team) = (Some(world.run.clone()), "test".into());
+        let deadline = Instant::now() + ASK_DEADLINE;
+        let facts = Facts { agent, capability, task, run, team, attempt, deadline };
+        Context::new(Arc::new(Self { world, facts, keys: Mutex::default(), steps: Mutex::default() }))
     }
 
     fn wanted(&self) -> Result<()> {
@@ -62,12 +62,21 @@ impl TestHost {
         }
     }
 
-    fn answer(&self, to: &CapabilityName, body: Body) -> BoxFuture<'static, Result<Body>> {
-        lock(&self.world.scripts).answer(to, body)
+    /// The answer to a message, and who gives it.
+    async fn answer(&self, to: &CapabilityName, body: Body) -> Result<(Arc<str>, Body)> {
+        let script = lock(&self.world.scripts).get(to)?;
+        let ctx = Self::context(self.world.clone(), script.agent.clone(), to.clone(), None, 1);
+        Ok((script.agent.clone(), script.answer(ctx, body).await?))
     }
 
     fn asked(&self, to: &CapabilityName, body: &Body) {
         lock(&self.world.seen).asked.push((to.clone(), body.clone()));
+    }
+
+    fn task(&self, to: &str) -> Result<&TaskId> {
+        let denied =
+            || Error::Denied { who: (&*self.facts.agent).into(), what: format!("delegate {to} outside a task").into() };
+        self.facts.task.as_ref().ok_or_else(denied)
     }
 }
 
@@ -80,9 +89,10 @@ impl Host for TestHost {
         Box::pin(async move {
             self.wanted()?;
             self.asked(&call.capability, &call.body);
-            let (to, began) = (call.capability.to_string(), Instant::now());
-            let body = self.within(&to, call.deadline, self.answer(&call.capability, call.body)).await?;
-            Ok(Answer { body, agent: to.into(), took: began.elapsed() })
+            let began = Instant::now();
+            let answer = self.answer(&call.capability, call.body);
+            let (agent, body) = self.within(call.capability.as_str(), call.deadline, answer).await?;
+            Ok(Answer { body, agent, took: began.elapsed() })
         })
     }
 
@@ -102,14 +112,12 @@ impl Host for TestHost {
     fn delegate(&self, order: Order) -> BoxFuture<'_, Result<TaskId>> {
         Box::pin(async move {
             self.wanted()?;
-            if self.facts.task.is_none() {
-                let (who, what) = (&*self.facts.agent, format!("delegate {} outside a task", order.capability));
-                return Err(Error::Denied { who: who.into(), what: what.into() });
-            }
+            let task = self.task(order.capability.as_str())?;
             let key = lock(&self.keys).key(&order)?;
             let (to, input) = (order.capability.clone(), order.input.clone());
-            let child = lock(&self.world.journal).delegate(&self.world.run, &key, order)?;
-            if lock(&self.world.journal).child(&child)?.1.is_none() {
+            let mut journal = lock(&self.world.journal);
+            let child = journal.delegate(task, &key, order)?;
+            if journal.child(&child)?.1.is_none() {
                 self.asked(&to, &input);
             }
             Ok(child)
@@ -123,9 +131,13 @@ impl Host for TestHost {
             if let Some(outcome) = ended {
                 return Ok(outcome);
             }
-            let work = self.answer(&task.capability, task.input.clone());
-            let answer = self.within(task.capability.as_str(), None, async { Ok(work.await) }).await?;
-            Ok(lock(&self.world.journal).ended(&task, answer))
+            let (name, attempt) = (&task.capability, lock(&self.world.journal).begin(&child));
+            let script = lock(&self.world.scripts).get(name)?;
+            let agent = script.agent.clone();
+            let ctx = Self::context(self.world.clone(), agent.clone(), name.clone(), Some(child), attempt);
+            let work = async { Ok(script.answer(ctx, task.input.clone()).await) };
+            let answer = self.within(name.as_str(), None, work).await?;
+            Ok(lock(&self.world.journal).ended(&task, &agent, attempt, answer))
         })
     }
 
@@ -140,11 +152,15 @@ impl Host for TestHost {
         if !lock(&self.steps).insert(step.into()) {
             return Err(Error::decode(format!("step \"{step}\" was used before in this attempt")));
         }
-        Ok(self.facts.task.as_ref().and_then(|_| lock(&self.world.journal).step(step)))
+        Ok(self.facts.task.as_ref().and_then(|task| lock(&self.world.journal).step(task, step)))
     }
 
     fn record(&self, step: &str, value: Body) -> BoxFuture<'_, Result<()>> {
-        let recorded = self.wanted().map(|()| lock(&self.world.journal).record(step, value));
+        let recorded = self.wanted().map(|()| {
+            if let Some(task) = &self.facts.task {
+                lock(&self.world.journal).record(task, step, value);
+            }
+        });
         Box::pin(std::future::ready(recorded))
     }
 
@@ -173,8 +189,8 @@ impl Host for TestHost {
         lock(&self.world.scripts).served()
     }
 
-    fn is_declined(&self, _task: &TaskInfo) -> bool {
-        false
+    fn is_declined(&self, task: &TaskInfo) -> bool {
+        lock(&self.world.scripts).get(&task.capability).is_ok_and(|script| !script.would_take(task))
     }
 
     fn cancelled(&self) -> BoxFuture<'_, Error> {

@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::script::Scripts;
 use super::states::TestStates;
 use crate::state::Party;
-use crate::{Capability, Context, EventKind, Payload, State, StateKey, Topic};
+use crate::{Capability, Context, EventKind, Payload, Service, State, StateKey, Topic};
 
 /// Everything around an agent under test. Cheap to clone; clones are the same world.
 #[derive(Clone)]
@@ -86,7 +86,13 @@ impl World {
         F: Fn(Req) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Res, Error>> + Send + 'static,
     {
-        lock(&self.0.scripts).add(to, f);
+        lock(&self.0.scripts).function(to, f);
+        self
+    }
+
+    /// What the service serves is answered by its own agents, over this world like the agent under test.
+    pub fn serves(self, service: impl Into<Service>) -> Self {
+        lock(&self.0.scripts).service(&service.into());
         self
     }
 
@@ -105,7 +111,8 @@ impl World {
     /// What the agent gets: each context is the next attempt at the same task.
     pub fn context(&self) -> Context {
         let attempt = self.0.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        Context::new(Arc::new(TestHost::new(self.0.clone(), attempt)))
+        let capability = CapabilityName::parse("agent.under.test").expect("three words are a name");
+        TestHost::context(self.0.clone(), lock(&self.0.agent).clone(), capability, self.0.task(), attempt)
     }
 
     /// The request is no longer wanted: every call of every context is `Cancelled` from now on.

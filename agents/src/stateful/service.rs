@@ -1,0 +1,156 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use callboard_broker::BoxFuture;
+use callboard_broker::error::Error;
+use callboard_broker::payload::Payload as Body;
+use callboard_broker::state::{Key, Scope};
+use callboard_broker::subject;
+
+use super::store::Store;
+use super::turns::Turns;
+use super::{Stateful, StatefulAgent};
+use crate::service::{Door, Handler, Start};
+use crate::{Capability, Context, Failure, Grant, Payload, Result, Service, TaskInfo};
+
+/// Serves capabilities over the state of `agent`: `stateful(Librarian::new()).on(LEND).on(TAKE_BACK)`.
+pub fn stateful<A: Stateful>(agent: A) -> StatefulService<A> {
+    StatefulService { agent, name: None, doors: Vec::new() }
+}
+
+/// An agent with a state, and the capabilities it serves over it. A node takes it like a [`Service`].
+pub struct StatefulService<A> {
+    agent: A,
+    name: Option<String>,
+    doors: Vec<(Door, Bind<A>)>,
+}
+
+type Bind<A> = Box<dyn FnOnce(Arc<Shared<A>>) -> Arc<dyn Handler>>;
+
+impl<A: Stateful> StatefulService<A> {
+    /// Serves a capability over the agent's one state.
+    pub fn on<Req: Payload, Res: Payload>(self, cap: Capability<Req, Res>) -> Self
+    where
+        A: StatefulAgent<Req, Res>,
+    {
+        self.bind(cap, None)
+    }
+
+    /// Serves a capability over one state per key (a conversation, a customer) instead of one in all.
+    pub fn on_key<Req: Payload, Res: Payload, K>(self, cap: Capability<Req, Res>, key: K) -> Self
+    where
+        A: StatefulAgent<Req, Res>,
+        K: Fn(&Req) -> String + Send + Sync + 'static,
+    {
+        self.bind(cap, Some(Box::new(key)))
+    }
+
+    /// The agent's name, under which its state is kept: letters, digits, `_`, `-` and dots. Default: its first
+    /// capability's.
+    pub fn named(mut self, agent: &str) -> Self {
+        self.name = Some(agent.into());
+        self
+    }
+
+    /// The service, for the options of every service. Naming that leaves the state where it is.
+    pub fn service(self) -> Service {
+        let first = self.doors.first().map_or("agent", |(door, _)| door.capability.as_str());
+        let name = self.name.unwrap_or_else(|| first.to_owned());
+        let below = format!("agents.{name}");
+        let shared = Arc::new(Shared { agent: self.agent, below: below.clone(), turns: Turns::default() });
+        let (doors, handlers): (Vec<_>, Vec<_>) =
+            self.doors.into_iter().map(|(door, bind)| (door, bind(shared.clone()))).unzip();
+        let start: Start = Arc::new(move || {
+            let handlers = handlers.clone();
+            Box::pin(async move { Ok(handlers) })
+        });
+        Service::new(doors, start).named(&name).needs(Grant::Global(below))
+    }
+
+    fn bind<Req: Payload, Res: Payload>(mut self, cap: Capability<Req, Res>, key: Option<KeyOf<Req>>) -> Self
+    where
+        A: StatefulAgent<Req, Res>,
+    {
+        let bind: Bind<A> = Box::new(|shared| Arc::new(Over { shared, key, types: PhantomData }));
+        self.doors.push((cap.door(), bind));
+        self
+    }
+}
+
+impl<A: Stateful> From<StatefulService<A>> for Service {
+    fn from(service: StatefulService<A>) -> Self {
+        service.service()
+    }
+}
+
+impl<A> fmt::Debug for StatefulService<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors: Vec<_> = self.doors.iter().map(|(door, _)| &door.capability).collect();
+        write!(f, "StatefulService({doors:?})")
+    }
+}
+
+/// What the capabilities of one agent have in common.
+struct Shared<A> {
+    agent: A,
+    /// Where in the global scope its states are.
+    below: String,
+    turns: Turns,
+}
+
+impl<A> Shared<A> {
+    fn key(&self, part: Option<String>) -> Result<Key, Error> {
+        let name = match part {
+            None => self.below.clone(),
+            Some(part) => format!("{}.of.{}", self.below, token(part)?),
+        };
+        Ok(Key::new(&Scope::Global, &name)?)
+    }
+}
+
+/// A key as one token of a state key. Keys of people's own choosing may hold anything, so others are hashed.
+fn token(key: String) -> Result<String, Error> {
+    if subject::token("key", &key).is_ok() && !key.starts_with("x-") {
+        return Ok(key);
+    }
+    Ok(format!("x-{}", Body::of(key).content_hash()?))
+}
+
+type KeyOf<Req> = Box<dyn Fn(&Req) -> String + Send + Sync>;
+
+/// One capability over the state of an agent.
+struct Over<A, Req, Res> {
+    shared: Arc<Shared<A>>,
+    key: Option<KeyOf<Req>>,
+    types: PhantomData<fn(Req) -> Res>,
+}
+
+impl<A: StatefulAgent<Req, Res>, Req: Payload, Res: Payload> Over<A, Req, Res> {
+    async fn turn(&self, ctx: Context, request: Req) -> Result<Body> {
+        let key = self.shared.key(self.key.as_ref().map(|key| key(&request)))?;
+        let _turn = self.shared.turns.wait(key.as_str()).await;
+        let store = Store::new(&ctx, key);
+        let mut found = store.load::<A>().await?;
+        if let Some(response) = store.recorded(&mut found).await? {
+            return Ok(response);
+        }
+        let before = serde_json::to_value(&found.state)?;
+        let response = Body::of(self.shared.agent.handle(ctx, &mut found.state, request).await?);
+        let after = serde_json::to_value(&found.state)?;
+        if before != after {
+            store.save(A::STATE_VERSION, found.revision, after, &response).await?;
+        }
+        Ok(response)
+    }
+}
+
+impl<A: StatefulAgent<Req, Res>, Req: Payload, Res: Payload> Handler for Over<A, Req, Res> {
+    fn handle(&self, ctx: Context, request: Body) -> BoxFuture<'_, Result<Body, Failure>> {
+        Box::pin(async move { self.turn(ctx, request.take::<Req>()?).await })
+    }
+
+    fn can_handle(&self, _task: &TaskInfo) -> bool {
+        true
+    }
+}

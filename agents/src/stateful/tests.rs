@@ -1,0 +1,208 @@
+//! A stateful agent over the state of a test world, with a crash wherever one can fall.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::{Stateful, StatefulAgent, stateful};
+use crate::service::Handler;
+use crate::testing::World;
+use crate::{Capability, Class, Context, Error, Failure, Grant, Payload, Result, Service, StateKey, json, payload};
+
+#[payload]
+#[derive(Clone, Debug, PartialEq)]
+struct Deposit {
+    customer: String,
+    cents: i64,
+}
+
+const PAY: Capability<Deposit, i64> = Capability::new("bank.pay");
+const COUNT: Capability<String, u32> = Capability::new("bank.count");
+
+/// Counts how often it worked, outside its state.
+#[derive(Default)]
+struct Bank {
+    worked: Arc<AtomicU32>,
+}
+
+#[payload]
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Account {
+    cents: i64,
+    payments: u32,
+}
+
+impl Stateful for Bank {
+    type State = Account;
+}
+
+impl StatefulAgent<Deposit, i64> for Bank {
+    async fn handle(&self, _ctx: Context, account: &mut Account, paid: Deposit) -> Result<i64> {
+        self.worked.fetch_add(1, Ordering::Relaxed);
+        account.cents += paid.cents;
+        account.payments += 1;
+        tokio::task::yield_now().await;
+        assert_ne!(paid.cents, 13, "unlucky");
+        if account.cents < 0 {
+            return Err(Failure::permanent("not enough"));
+        }
+        Ok(account.cents)
+    }
+}
+
+impl StatefulAgent<String, u32> for Bank {
+    async fn handle(&self, _ctx: Context, account: &mut Account, _: String) -> Result<u32> {
+        Ok(account.payments)
+    }
+}
+
+fn pay(customer: &str, cents: i64) -> Deposit {
+    Deposit { customer: customer.into(), cents }
+}
+
+/// The handlers of a service, as a cell gets them.
+async fn start(service: impl Into<Service>) -> Vec<Arc<dyn Handler>> {
+    service.into().starter()().await.unwrap()
+}
+
+async fn call<Req: Payload, Res: Payload>(handler: &Arc<dyn Handler>, ctx: Context, request: Req) -> Result<Res> {
+    Ok(handler.handle(ctx, callboard_broker::payload::Payload::of(request)).await?.take()?)
+}
+
+const STATE: StateKey<Value> = StateKey::global("agents.bank.pay");
+
+#[tokio::test]
+async fn changes_are_kept_on_success_and_only_then() {
+    let world = World::new().asking();
+    let handlers = start(stateful(Bank::default()).on(PAY).on(COUNT)).await;
+    assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay("a", 5)).await.unwrap(), 5);
+    let refused = call::<_, i64>(&handlers[0], world.context(), pay("a", -9)).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Permanent);
+    assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay("a", 1)).await.unwrap(), 6);
+    assert_eq!(call::<_, u32>(&handlers[1], world.context(), String::new()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn after_a_panic_the_last_stored_state_is_used() {
+    let world = World::new().asking();
+    let handlers = start(stateful(Bank::default()).on(PAY)).await;
+    call::<_, i64>(&handlers[0], world.context(), pay("a", 5)).await.unwrap();
+    let (handler, ctx) = (handlers[0].clone(), world.context());
+    let crashed = tokio::spawn(async move { call::<_, i64>(&handler, ctx, pay("a", 13)).await }).await;
+    assert!(crashed.unwrap_err().is_panic());
+    assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay("a", 1)).await.unwrap(), 6);
+    let restarted = start(stateful(Bank::default()).on(PAY)).await;
+    assert_eq!(call::<_, i64>(&restarted[0], world.context(), pay("a", 1)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn one_request_at_a_time_per_key_and_keys_do_not_see_each_other() {
+    let world = World::new().asking();
+    let handlers = start(stateful(Bank::default()).on_key(PAY, |paid| paid.customer.clone())).await;
+    let mut all = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let (handler, ctx) = (handlers[0].clone(), world.context());
+        let customer = if n % 2 == 0 { "a" } else { "b & c" };
+        all.spawn(async move { call::<_, i64>(&handler, ctx, pay(customer, 1)).await.unwrap() });
+    }
+    all.join_all().await;
+    for customer in ["a", "b & c"] {
+        assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay(customer, 1)).await.unwrap(), 21);
+    }
+    assert!(world.state(STATE.at("of.a")).get().await.unwrap().is_some(), "a key that is a token is kept readable");
+}
+
+#[tokio::test]
+async fn a_task_that_is_run_again_gets_the_recorded_response() {
+    let world = World::new();
+    let bank = Bank::default();
+    let worked = bank.worked.clone();
+    let handlers = start(stateful(bank).on(PAY)).await;
+    // The first attempt stored its change, and its node died before the outcome was recorded.
+    assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay("a", 5)).await.unwrap(), 5);
+    assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay("a", 5)).await.unwrap(), 5);
+    // Meanwhile another request changed the state.
+    let again = world.context();
+    assert_eq!(call::<_, i64>(&handlers[0], world.clone().asking().context(), pay("a", 2)).await.unwrap(), 7);
+    assert_eq!(call::<_, i64>(&handlers[0], again, pay("a", 5)).await.unwrap(), 5);
+    assert_eq!(worked.load(Ordering::Relaxed), 2, "the reruns worked on nothing");
+}
+
+#[tokio::test]
+async fn the_slower_of_two_nodes_meets_a_conflict_and_overwrites_nothing() {
+    let world = World::new().asking();
+    // Two services are two nodes: they share the state and not the turns.
+    let (one, two) = (start(stateful(Bank::default()).on(PAY)).await, start(stateful(Bank::default()).on(PAY)).await);
+    let answers = tokio::join!(
+        call::<_, i64>(&one[0], world.context(), pay("a", 5)),
+        call::<_, i64>(&two[0], world.context(), pay("a", 5)),
+    );
+    let ((Ok(cents), Err(conflict)) | (Err(conflict), Ok(cents))) = answers else {
+        panic!("exactly one of the two is quicker")
+    };
+    assert_eq!((cents, conflict.class()), (5, Class::Transient));
+    assert_eq!(call::<_, i64>(&two[0], world.context(), pay("a", 5)).await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn a_request_that_changes_nothing_writes_nothing() {
+    let world = World::new().asking();
+    let handlers = start(stateful(Bank::default()).on(COUNT).named("counter")).await;
+    assert_eq!(call::<_, u32>(&handlers[0], world.context(), String::new()).await.unwrap(), 0);
+    assert_eq!(world.state(StateKey::<Value>::global("agents.counter")).get().await.unwrap(), None);
+}
+
+struct Renamed;
+
+impl Stateful for Renamed {
+    type State = i64;
+    const STATE_VERSION: u32 = 2;
+
+    fn migrate(from: u32, old: Value) -> Result<i64> {
+        assert_eq!(from, 1);
+        Ok(old["cents"].as_i64().unwrap_or_default())
+    }
+}
+
+impl StatefulAgent<Deposit, i64> for Renamed {
+    async fn handle(&self, _ctx: Context, cents: &mut i64, paid: Deposit) -> Result<i64> {
+        *cents += paid.cents;
+        Ok(*cents)
+    }
+}
+
+#[tokio::test]
+async fn an_old_state_is_migrated_and_a_newer_one_is_refused() {
+    let world = World::new().asking();
+    let (old, new) = (start(stateful(Bank::default()).on(PAY)).await, start(stateful(Renamed).on(PAY)).await);
+    call::<_, i64>(&old[0], world.context(), pay("a", 5)).await.unwrap();
+    assert_eq!(call::<_, i64>(&new[0], world.context(), pay("a", 2)).await.unwrap(), 7);
+    let refused = call::<_, i64>(&old[0], world.context(), pay("a", 1)).await.unwrap_err();
+    assert!(refused.class() == Class::Permanent && refused.to_string().contains("newer than 1"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_plain_json_and_the_agent_may_always_reach_it() {
+    let world = World::new().asking();
+    let service = stateful(Bank::default()).on(PAY).service().may([Grant::OwnRun]);
+    assert_eq!(service.options().grants, [Grant::Global("agents.bank.pay".into()), Grant::OwnRun]);
+    let handlers = start(service).await;
+    call::<_, i64>(&handlers[0], world.context(), pay("a", 5)).await.unwrap();
+    let stored = world.state(STATE).get().await.unwrap().unwrap();
+    assert_eq!(*stored, json!({ "version": 1, "state": { "cents": 5, "payments": 1 } }));
+}
+
+#[tokio::test]
+async fn a_world_may_hold_the_real_agent() {
+    let world = World::new().serves(stateful(Bank::default()).on(PAY).on(COUNT));
+    let ctx = world.context();
+    assert_eq!(ctx.delegate(PAY, pay("a", 5)).await.unwrap(), 5);
+    assert_eq!(ctx.ask(PAY, pay("a", 2)).await.unwrap(), 7);
+    let reply = ctx.delegate(COUNT, String::new()).full().await.unwrap();
+    assert_eq!((reply.value, reply.agent.as_str()), (2, "bank.pay"));
+    let again = world.context();
+    assert_eq!(again.delegate(PAY, pay("a", 5)).await.unwrap(), 5);
+    let refused = again.ask(PAY, pay("a", -20)).await.unwrap_err();
+    assert!(matches!(refused, Error::Failed { to, .. } if &*to == "bank.pay"));
+}
