@@ -165,7 +165,7 @@ impl Host for TestHost {
     }
 
     fn states(&self) -> Arc<dyn States> {
-        self.world.states.clone()
+        self.world.states()
     }
 
     fn emit(&self, kind: &str, fact: Body) -> BoxFuture<'_, Result<()>> {

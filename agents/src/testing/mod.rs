@@ -1,4 +1,4 @@
-//! The world of an agent under test: no actor, no broker, no clock.
+//! The world of an agent under test: no actor, no server, no clock.
 //!
 //! Everything outside the agent is scripted, and what is not scripted is an error that names what was missing. Steps,
 //! children and state are kept by the world and not by the context, so calling `handle` again is the second attempt.
@@ -29,7 +29,6 @@
 mod host;
 mod journal;
 mod script;
-mod states;
 #[cfg(test)]
 mod tests;
 mod world;

@@ -1,10 +1,12 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use callboard_broker::Broker;
 use callboard_broker::error::Error;
 use callboard_broker::id::{RunId, TaskId};
+use callboard_broker::memory;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
@@ -13,7 +15,6 @@ use tokio::sync::watch;
 use super::host::TestHost;
 use super::journal::Journal;
 use super::script::Scripts;
-use super::states::TestStates;
 use crate::state::Party;
 use crate::{Capability, Context, EventKind, Payload, Service, State, StateKey, Topic};
 
@@ -30,7 +31,7 @@ pub(super) struct Inner {
     pub(super) scripts: Mutex<Scripts>,
     pub(super) journal: Mutex<Journal>,
     pub(super) seen: Mutex<Seen>,
-    pub(super) states: Arc<dyn States>,
+    broker: OnceLock<Broker>,
     pub(super) cancelled: watch::Sender<Option<Error>>,
 }
 
@@ -63,7 +64,7 @@ impl World {
             scripts: Mutex::default(),
             journal: Mutex::default(),
             seen: Mutex::default(),
-            states: Arc::new(TestStates::default()),
+            broker: OnceLock::new(),
             cancelled: watch::Sender::new(None),
         }))
     }
@@ -159,11 +160,16 @@ impl World {
     pub fn state<T: Payload>(&self, key: StateKey<T>) -> State<T> {
         let (run, team) = (Some(self.0.run.clone()), Some("test".into()));
         let party = Party { run, team, ..Party::client("test") };
-        State::over(self.0.states.clone(), &key, party)
+        State::over(self.0.states(), &key, party)
     }
 }
 
 impl Inner {
+    /// The shared state of the world. Made when it is first used, because it needs tokio's timer and a world does not.
+    pub(super) fn states(&self) -> Arc<dyn States> {
+        self.broker.get_or_init(|| memory::open(memory::Options::default())).states.clone()
+    }
+
     pub(super) fn task(&self) -> Option<TaskId> {
         self.is_task.load(Ordering::Relaxed).then(|| TaskId::root(&self.run))
     }
