@@ -18,6 +18,8 @@ use serde_json::Value;
 )]
 pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 
+// One message of ours instead of one for each derive that is missing.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Payload for T {}
 
 /// The JSON Schema of a type.

@@ -1,0 +1,16 @@
+//! What the compiler tells a user who made a mistake.
+//!
+//! Each file of `compile/` is a small contract with one mistake, and the text beside it is what the pinned compiler says.
+//! After a change of compiler, `TRYBUILD=overwrite` writes the texts anew, to be read before they are committed.
+
+#[test]
+fn a_mistake_is_told_where_it_was_made_and_in_our_words() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/compile/right.rs");
+    cases.compile_fail("tests/compile/missing_payload.rs");
+    cases.compile_fail("tests/compile/wrong_agent.rs");
+    cases.compile_fail("tests/compile/bad_name.rs");
+    cases.compile_fail("tests/compile/wrong_request.rs");
+    cases.compile_fail("tests/compile/agent_not_send.rs");
+    cases.compile_fail("tests/compile/bad_argument.rs");
+}

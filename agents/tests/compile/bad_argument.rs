@@ -1,0 +1,6 @@
+use callboard_agents::payload;
+
+#[payload(name = "doc")]
+struct Doc;
+
+fn main() {}
