@@ -217,6 +217,25 @@ impl Queue {
         self.settle(&task, now);
     }
 
+    /// Adds a task that somebody holds, as it stands in a store that is read back. Its claim counts in
+    /// [`Item::claims`] already.
+    pub fn restore(&mut self, item: Item, held: Held, now: Millis) {
+        let (task, capability) = (item.task.clone(), item.capability.clone());
+        if self.places.contains_key(&task) {
+            return;
+        }
+        self.next_lease = self.next_lease.max(held.lease + 1);
+        self.bytes += item.bytes;
+        self.lanes.entry(capability).or_default().hold(&held.node);
+        self.places.insert(task.clone(), Place { item, held: Some(held), alarm: Millis::MAX });
+        self.settle(&task, now);
+    }
+
+    /// The number that the next claim gets.
+    pub fn next_lease(&self) -> u64 {
+        self.next_lease
+    }
+
     /// Hands out up to `want.slots` tasks, the most urgent first, and among equals the one that was submitted first.
     /// What the claimer has declined is passed over.
     pub fn claim(&mut self, want: &Want, now: Millis) -> Batch {

@@ -72,6 +72,20 @@ fn a_claim_that_lapses_costs_an_attempt_and_its_number_holds_no_longer() {
 }
 
 #[test]
+fn a_claim_that_is_read_back_holds_as_it_did() {
+    let mut before = queue([item(1)]);
+    let taken = before.claim(&want(1, "a"), 0).taken.remove(0);
+    let mut after = Queue::new(Limits::default(), 1);
+    after.restore(Item { claims: 1, ..item(1) }, taken.held.clone(), 10);
+    assert_eq!(after.depth(), before.depth());
+    assert_eq!(after.held(&id(1), taken.held.lease), Some(&taken.held));
+    assert!(after.claim(&want(1, "b"), 10).is_empty());
+    assert!(after.next_lease() > taken.held.lease);
+    assert_eq!(after.due(LEASE), [Due::Lapsed { task: id(1), lease: taken.held.lease }]);
+    assert_eq!(after.claim(&want(1, "b"), LEASE).taken[0].held.attempt, 2);
+}
+
+#[test]
 fn what_is_handed_back_free_costs_no_attempt_and_waits_as_long_as_it_was_told() {
     let mut q = queue([item(1)]);
     let first = q.claim(&want(1, "a"), 0).taken.remove(0);

@@ -1,0 +1,64 @@
+//! The rows of the log.
+
+use rusqlite::{Connection, Row};
+
+use super::super::db::Db;
+use super::super::fault::{Done, Fault};
+use super::super::sum::{Fields, Sum, int};
+use super::super::tasks::json;
+use crate::event::Event;
+use crate::events::EventFilter;
+use crate::id::RunId;
+
+/// The most events in one row.
+const PAGE: usize = 256;
+
+/// Stores events, whose numbers follow each other.
+pub(in super::super) fn store(db: &Db, events: &[Event]) -> Done<()> {
+    for page in events.chunk_by(|a, b| a.run == b.run).flat_map(|neighbours| neighbours.chunks(PAGE)) {
+        let Some(first) = page.first() else { continue };
+        let (number, count, body) = (int(first.seq), int(page.len() as u64), json(&page)?);
+        let run = first.run.as_ref().map(RunId::as_str);
+        let crc = Sum::of("page").int(number).maybe(run).int(count).text(&body).crc();
+        db.exec("INSERT INTO page VALUES(?1, ?2, ?3, ?4, ?5)", (number, run, count, &body, crc))?;
+    }
+    Ok(())
+}
+
+/// Up to `limit` events that pass, from number `from` on, and the number to go on from.
+pub(super) fn read(conn: &Connection, filter: &EventFilter, from: u64, limit: usize) -> Done<(Vec<Event>, u64)> {
+    // Number `from` is on the last page that begins with it or before it.
+    let sql = match &filter.run {
+        Some(_) => {
+            "SELECT first, run, count, body, crc FROM page WHERE run = ?2
+             AND first >= coalesce((SELECT max(first) FROM page WHERE first <= ?1), 0) ORDER BY first"
+        }
+        None => {
+            "SELECT first, run, count, body, crc FROM page WHERE ?2 IS NULL
+             AND first >= coalesce((SELECT max(first) FROM page WHERE first <= ?1), 0) ORDER BY first"
+        }
+    };
+    let (mut found, mut next) = (Vec::new(), from);
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((int(from), filter.run.as_ref().map(RunId::as_str)))?;
+    while let Some(row) = rows.next()? {
+        for event in page(row)?.into_iter().skip_while(|event| event.seq < from) {
+            if found.len() == limit {
+                return Ok((found, next));
+            }
+            next = event.seq + 1;
+            if filter.passes(&event) {
+                found.push(event);
+            }
+        }
+    }
+    Ok((found, next))
+}
+
+fn page(row: &Row<'_>) -> Done<Vec<Event>> {
+    let mut fields = Fields::of("page", row, 0);
+    let (first, _run, count, body) = (fields.nat()?, fields.maybe()?, fields.nat()?, fields.text()?);
+    let events: Vec<Event> = fields.verify()?.json(body)?;
+    let whole = events.len() as u64 == count && events.iter().zip(first..).all(|(event, seq)| event.seq == seq);
+    if whole { Ok(events) } else { Err(Fault::damaged("page", first)) }
+}

@@ -1,0 +1,93 @@
+//! A store that this process owns: its writer, its view, and how both come to be.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::core::{self, Core};
+use super::db::Db;
+use super::desk::Desk;
+use super::fault::Done;
+use super::file;
+use super::lock::Lock;
+use super::marks::{Marks, Mover};
+use super::options::Options;
+use super::pulse;
+use super::readers::Readers;
+use super::state::Snapshots;
+use super::tasks::{self, Mirror, Waiters};
+use super::view::View;
+use super::writer::{Bounds, WeakWriter, Writer};
+use crate::clock::Millis;
+use crate::error::Result;
+
+/// Claims of one opening; the number of the opening is above it, so that no claim's number is ever used again.
+const CLAIMS_PER_OPENING: u64 = 1 << 32;
+
+/// See the module.
+pub(super) struct Store {
+    pub(super) writer: Writer,
+    pub(super) view: View,
+    /// The most entries of shared state.
+    pub(super) keys: u64,
+    pub(super) path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store whose lock is held. Claims of whoever owned it before hold no longer.
+    pub(super) fn open(path: &Path, lock: Lock, options: &Options, threads: Handle) -> Result<Arc<Self>> {
+        Self::build(path, lock, options, threads).map_err(|fault| fault.tell(path))
+    }
+
+    fn build(path: &Path, lock: Lock, options: &Options, threads: Handle) -> Done<Arc<Self>> {
+        let conn = file::open(path, options)?;
+        let db = Db::new(conn, options.probe.clone(), options.log_bytes);
+        db.sync_next(false);
+        let opening = tasks::void_claims(&db)?;
+        let latest = latest(db.conn())?.max(options.clock.now());
+        let (mover, waiters) = (Mover::new(core::marks(db.conn())?), Waiters::default());
+        let (pulse, due) = watch::channel(None);
+        let core = |home: WeakWriter| Core {
+            marks: Marks::default(),
+            snapshots: Snapshots::new(options.snapshot_every),
+            dead: 0,
+            tasks: Mirror::new(options.tasks, opening * CLAIMS_PER_OPENING, home),
+        };
+        let mut core = core(WeakWriter::default());
+        core.reload(db.conn(), latest)?;
+        let desk = Desk {
+            db,
+            core,
+            stale: false,
+            store: path.to_owned(),
+            clock: options.clock.clone(),
+            latest,
+            sync: options.sync,
+            mover: mover.clone(),
+            waiters: waiters.clone(),
+            pulse,
+            _lock: lock,
+        };
+        let bounds = Bounds {
+            commands: options.commands,
+            bytes: options.command_bytes,
+            group: options.group.max(1),
+            group_bytes: options.group_bytes,
+        };
+        let writer = Writer::new(desk, bounds, threads.clone());
+        threads.spawn(pulse::beat(due, options.clock.clone(), writer.downgrade()));
+        let readers = Readers::new(path.to_owned(), options.readers);
+        let view = View { readers, mover, waiters, clock: options.clock.clone() };
+        Ok(Arc::new(Self { writer, view, keys: options.keys, path: path.to_owned() }))
+    }
+}
+
+/// The time of the newest record: stamps never go back, though the wall clock may.
+fn latest(conn: &Connection) -> Done<Millis> {
+    let change = file::number(conn, "SELECT at FROM history ORDER BY sequence DESC LIMIT 1", [])?;
+    let event = "SELECT body ->> '$[#-1].time' FROM page ORDER BY first DESC LIMIT 1";
+    Ok(change.max(file::number(conn, event, [])?))
+}

@@ -1,0 +1,125 @@
+//! Claims, and what time brings: leases that lapse, deadlines that pass, waits that are over.
+
+use tokio::sync::oneshot;
+
+use super::super::fault::{Done, Fault};
+use super::super::turn::Turn;
+use super::handout::{Handout, Parked};
+use super::mirror::{Handed, Live};
+use super::{end, rows};
+use crate::clock::millis;
+use crate::facts;
+use crate::id::NodeName;
+use crate::queue::{Batch, Due, Taken, Want};
+use crate::task::{Entry, Record};
+use crate::tasks::{Claim, Fence, LEASE, Lease, MAX_CLAIM, Revoked};
+
+/// What a claim comes to at once.
+pub(super) enum Claimed {
+    Now(Handout),
+    /// There is nothing yet, and the claimer is willing to wait.
+    Parked(Parked),
+}
+
+/// Hands out what is there, or parks the claimer.
+pub(super) fn claim(turn: &mut Turn<'_>, claim: &Claim) -> Done<Claimed> {
+    let want = Want {
+        capability: claim.capability.clone(),
+        slots: claim.slots.clamp(1, MAX_CLAIM),
+        node: claim.node.clone(),
+        declined: claim.declined.clone(),
+        lease: millis(LEASE),
+    };
+    let batch = turn.core.tasks.queue.claim(&want, turn.now);
+    let leases = hand_out(turn, &want.node, batch)?;
+    let home = turn.core.tasks.home.clone();
+    if !leases.is_empty() {
+        return Ok(Claimed::Now(Handout::new(leases, home)));
+    }
+    let (reply, answer) = oneshot::channel();
+    let until = turn.now.saturating_add(millis(claim.wait));
+    let ticket = turn.core.tasks.park(want, until, reply);
+    Ok(Claimed::Parked(Parked::new(ticket, home, answer)))
+}
+
+/// Serves claimers that wait with what has become ready in this transaction.
+pub(in super::super) fn feed(turn: &mut Turn<'_>) -> Done<()> {
+    for (ticket, batch) in turn.core.tasks.queue.feed(turn.now) {
+        hand_to(turn, ticket, batch)?;
+    }
+    Ok(())
+}
+
+/// Does what has become due.
+pub(in super::super) fn pass_time(turn: &mut Turn<'_>) -> Done<()> {
+    for due in turn.core.tasks.queue.due(turn.now) {
+        match due {
+            Due::Expired(place) => end::spent(turn, &place, crate::queue::Spent::Expired)?,
+            Due::Lapsed { task, lease } => {
+                if let Some(place) = turn.core.tasks.queue.get(&task) {
+                    rows::put_queued(turn.db, &place.item, None)?;
+                }
+                turn.news.let_go.push((lease, Some(Revoked::Replaced)));
+            }
+            Due::Waited(ticket, batch) => hand_to(turn, Some(ticket), batch)?,
+        }
+    }
+    Ok(())
+}
+
+fn hand_to(turn: &mut Turn<'_>, ticket: Option<u64>, batch: Batch) -> Done<()> {
+    let node = ticket.and_then(|ticket| turn.core.tasks.want(ticket)).map(|want| want.node.clone());
+    let leases = match node {
+        Some(node) => hand_out(turn, &node, batch)?,
+        None => {
+            end_spent(turn, batch)?;
+            Vec::new()
+        }
+    };
+    turn.news.handed.extend(ticket.map(|ticket| Handed { ticket, leases }));
+    Ok(())
+}
+
+fn end_spent(turn: &mut Turn<'_>, batch: Batch) -> Done<Vec<Taken>> {
+    for (place, why) in &batch.spent {
+        end::spent(turn, place, *why)?;
+    }
+    Ok(batch.taken)
+}
+
+fn hand_out(turn: &mut Turn<'_>, node: &NodeName, batch: Batch) -> Done<Vec<Lease>> {
+    let mut leases = Vec::with_capacity(batch.taken.len());
+    for taken in end_spent(turn, batch)? {
+        match begin(turn, node, &taken) {
+            Ok(lease) => leases.push(lease),
+            // Nothing is made of a damaged row, so this task can never be done: whoever waits for it is told.
+            Err(Fault::Damaged { table, row }) => end::damaged(turn, &taken, &format!("row {row} of table {table}"))?,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(leases)
+}
+
+/// Begins an attempt: reads all of it first, then records it.
+fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
+    let Taken { task: id, held, again } = taken;
+    let mirror = &turn.core.tasks;
+    let Some(place) = mirror.queue.get(id) else { return Err(Fault::damaged("queue", id)) };
+    let seq = place.item.seq;
+    let task = mirror.body(id, seq, turn.db.conn())?;
+    let mut log = if *again { rows::log(turn.db.conn(), seq)? } else { Vec::new() };
+    rows::put_queued(turn.db, &place.item, Some(held))?;
+    if *again {
+        let entry = Entry::Claimed { attempt: held.attempt, node: node.clone() };
+        let record = Record { n: log.len() as u64 + 1, at: turn.now, entry };
+        rows::append(turn.db, seq, record.n, record.at, &record.entry)?;
+        log.push(record);
+    }
+    let mut live = Live::new();
+    live.last = log.len() as u64;
+    let fence = Fence { task: id.clone(), lease: held.lease, last: live.last };
+    let revoked = live.revoked.subscribe();
+    turn.core.tasks.live.insert(held.lease, live);
+    turn.happened(facts::started(&task, held.attempt, node));
+    Ok(Lease { task, attempt: held.attempt, log, fence, revoked })
+}

@@ -1,0 +1,190 @@
+//! What the writer keeps in memory of unfinished tasks: the queue, who holds what, who waits, and recent bodies.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::super::fault::{Done, Fault};
+use super::super::file;
+use super::super::writer::WeakWriter;
+use super::handout::Handout;
+use super::rows::{self, columns};
+use crate::clock::{Millis, millis};
+use crate::id::TaskId;
+use crate::queue::{Item, Limits, Queue, Want};
+use crate::task::Task;
+use crate::tasks::{LEASE, Lease, Revoked};
+
+/// Bytes of task inputs that are kept in memory; the others are read from the file when they are handed out.
+const BODIES: usize = 64 << 20;
+
+/// See the module. All but `live`, `claimers` and `home` follows from the file.
+pub(in super::super) struct Mirror {
+    pub(super) queue: Queue,
+    limits: Limits,
+    /// The place of the newest task.
+    pub(super) newest: u64,
+    bodies: Bodies,
+    /// Claims that hold, by their number.
+    pub(super) live: HashMap<u64, Live>,
+    /// Claimers that wait, by their ticket.
+    claimers: HashMap<u64, Claimer>,
+    tickets: u64,
+    /// Where what cannot be delivered goes back to.
+    pub(in super::super) home: WeakWriter,
+}
+
+/// A claim that holds.
+pub(super) struct Live {
+    pub(super) revoked: watch::Sender<Option<Revoked>>,
+    /// The number of the last record of the log.
+    pub(super) last: u64,
+}
+
+struct Claimer {
+    want: Want,
+    until: Millis,
+    reply: oneshot::Sender<Handout>,
+}
+
+/// What goes to a claimer that was waiting.
+pub(in super::super) struct Handed {
+    pub(super) ticket: u64,
+    pub(super) leases: Vec<Lease>,
+}
+
+impl Mirror {
+    /// A mirror of nothing yet, whose claims are numbered from `first_lease`.
+    pub(in super::super) fn new(limits: Limits, first_lease: u64, home: WeakWriter) -> Self {
+        Self {
+            queue: Queue::new(limits, first_lease),
+            limits,
+            newest: 0,
+            bodies: Bodies::default(),
+            live: HashMap::new(),
+            claimers: HashMap::new(),
+            tickets: 0,
+            home,
+        }
+    }
+
+    /// Reads back what follows from the file.
+    pub(in super::super) fn reload(&mut self, conn: &Connection, now: Millis) -> Done<()> {
+        let mut queue = Queue::new(self.limits, self.queue.next_lease());
+        let mut bodies = Bodies::default();
+        let mut live = HashMap::new();
+        let until = now.saturating_add(millis(LEASE));
+        let sql = concat!(
+            "SELECT ",
+            columns!(queue),
+            ", ",
+            columns!(task),
+            " FROM queue q LEFT JOIN task t ON t.seq = q.seq ORDER BY q.seq"
+        );
+        file::all(conn, sql, [], |row| {
+            let queued = rows::read_queued(row, 0)?.ok_or_else(|| Fault::damaged("queue", "?"))?;
+            let stored = rows::read_task(row, 8)?;
+            let item = rows::item(&stored, &queued);
+            bodies.keep(&item, stored.task);
+            match rows::held(&queued, until) {
+                Some(held) => {
+                    let mut known = self.live.remove(&held.lease).unwrap_or_else(Live::new);
+                    known.last = rows::last_record(conn, item.seq)?;
+                    live.insert(held.lease, known);
+                    queue.restore(item, held, now);
+                }
+                None => queue.enqueue(item, now),
+            }
+            Ok(())
+        })?;
+        for (ticket, claimer) in &self.claimers {
+            queue.park(*ticket, claimer.want.clone(), claimer.until);
+        }
+        self.newest = file::number(conn, "SELECT max(seq) FROM task", [])?;
+        (self.queue, self.bodies, self.live) = (queue, bodies, live);
+        Ok(())
+    }
+
+    /// When the writer has to look at the time though nobody calls.
+    pub(in super::super) fn next_wakeup(&self) -> Option<Millis> {
+        self.queue.next_wakeup()
+    }
+
+    /// Takes in a new task.
+    pub(super) fn enqueue(&mut self, item: Item, task: Task, now: Millis) {
+        self.bodies.keep(&item, task);
+        self.queue.enqueue(item, now);
+    }
+
+    /// Forgets a task that has ended.
+    pub(super) fn forget(&mut self, task: &TaskId) {
+        self.queue.remove(task);
+        self.bodies.drop(task);
+    }
+
+    /// A task as it was submitted.
+    pub(super) fn body(&self, task: &TaskId, seq: u64, conn: &Connection) -> Done<Task> {
+        self.bodies.0.get(task).map_or_else(|| rows::task_at(conn, seq), |(_, task)| Ok(task.clone()))
+    }
+
+    /// Lets a claimer wait; its ticket.
+    pub(super) fn park(&mut self, want: Want, until: Millis, reply: oneshot::Sender<Handout>) -> u64 {
+        self.tickets += 1;
+        self.queue.park(self.tickets, want.clone(), until);
+        self.claimers.insert(self.tickets, Claimer { want, until, reply });
+        self.tickets
+    }
+
+    /// A claimer waits no longer.
+    pub(super) fn unpark(&mut self, ticket: u64) {
+        self.queue.unpark(ticket);
+        self.claimers.remove(&ticket);
+    }
+
+    /// Who waits under a ticket.
+    pub(super) fn want(&self, ticket: u64) -> Option<&Want> {
+        self.claimers.get(&ticket).map(|claimer| &claimer.want)
+    }
+
+    /// After the commit: a claim holds no longer, and its holder is told why unless he knows.
+    pub(in super::super) fn let_go(&mut self, lease: u64, why: Option<Revoked>) {
+        if let (Some(live), Some(why)) = (self.live.remove(&lease), why) {
+            live.revoked.send_replace(Some(why));
+        }
+    }
+
+    /// After the commit: what a claimer waited for.
+    pub(in super::super) fn deliver(&mut self, handed: Handed) {
+        let handout = Handout::new(handed.leases, self.home.clone());
+        if let Some(claimer) = self.claimers.remove(&handed.ticket) {
+            // One that has gone meanwhile gives its tasks back by dropping them.
+            let _ = claimer.reply.send(handout);
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn new() -> Self {
+        Self { revoked: watch::Sender::new(None), last: 0 }
+    }
+}
+
+/// Tasks as they were submitted, as many as fit.
+#[derive(Default)]
+struct Bodies(HashMap<TaskId, (usize, Task)>, usize);
+
+impl Bodies {
+    fn keep(&mut self, item: &Item, task: Task) {
+        if self.1 + item.bytes <= BODIES {
+            self.1 += item.bytes;
+            self.0.insert(item.task.clone(), (item.bytes, task));
+        }
+    }
+
+    fn drop(&mut self, task: &TaskId) {
+        if let Some((bytes, _)) = self.0.remove(task) {
+            self.1 -= bytes;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The rows of tasks: written with their checksum, verified when they are read.
+
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+
+use super::super::db::Db;
+use super::super::fault::{Done, Fault};
+use super::super::file;
+use super::super::sum::{Fields, Sum, int, nat};
+use crate::clock::Millis;
+use crate::error::Error;
+use crate::facts;
+use crate::id::{NodeName, TaskId};
+use crate::queue::{Held, Item};
+use crate::task::{Entry, Outcome, Record, Task};
+
+/// The columns of a table, for a query in which it goes by its first letter.
+macro_rules! columns {
+    (task) => {
+        "t.seq, t.id, t.run, t.parent, t.capability, t.body, t.crc"
+    };
+    (queue) => {
+        "q.seq, q.claims, q.free, q.not_before, q.lease, q.node, q.since, q.crc"
+    };
+    (outcome) => {
+        "o.seq, o.status, o.at, o.lease, o.attempts, o.body, o.crc"
+    };
+}
+pub(super) use columns;
+
+/// A task and its place in the order of submission.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Stored {
+    pub(in super::super) seq: u64,
+    pub(in super::super) task: Task,
+}
+
+/// Where an unfinished task stands.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    pub(super) claims: u32,
+    pub(super) free: u32,
+    pub(super) not_before: Millis,
+    pub(super) held: Option<(u64, NodeName, Millis)>,
+}
+
+/// How a task ended, and by which claim.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Ended {
+    pub(in super::super) outcome: Outcome,
+    pub(super) lease: Option<u64>,
+    /// How many attempts had begun.
+    pub(super) attempts: u32,
+}
+
+impl Queued {
+    pub(super) fn attempts(&self) -> u32 {
+        self.claims - self.free.min(self.claims)
+    }
+}
+
+/// The document as it is stored.
+pub(in super::super) fn json(document: &impl Serialize) -> Done<String> {
+    serde_json::to_string(document).map_err(|e| Fault::Told(Error::decode(format!("cannot be written as JSON: {e}"))))
+}
+
+/// Stores a task unless its id is known; whether it was not.
+pub(super) fn insert_task(db: &Db, seq: u64, task: &Task) -> Done<bool> {
+    let (seq, body) = (int(seq), json(task)?);
+    let (id, run, capability) = (task.id.as_str(), task.run.as_str(), task.capability.as_str());
+    let parent = task.parent.as_ref().map(TaskId::as_str);
+    let crc = Sum::of("task").int(seq).text(id).text(run).maybe(parent).text(capability).text(&body).crc();
+    let sql = "INSERT INTO task VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(id) DO NOTHING";
+    Ok(db.exec(sql, (seq, id, run, parent, capability, &body, crc))? == 1)
+}
+
+/// A task from the columns of its table, the first at `at`.
+pub(super) fn read_task(row: &Row<'_>, at: usize) -> Done<Stored> {
+    let mut fields = Fields::of("task", row, at);
+    let seq = fields.nat()?;
+    let (_id, _run, _parent, _capability) = (fields.text()?, fields.text()?, fields.maybe()?, fields.text()?);
+    let body = fields.text()?;
+    Ok(Stored { seq, task: fields.verify()?.json(body)? })
+}
+
+/// A task by its id.
+pub(in super::super) fn task(conn: &Connection, id: &TaskId) -> Done<Option<Stored>> {
+    let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.id = ?1");
+    file::one(conn, sql, [id.as_str()], |row| read_task(row, 0))
+}
+
+/// A task by its place, at which there has to be one.
+pub(super) fn task_at(conn: &Connection, seq: u64) -> Done<Task> {
+    let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.seq = ?1");
+    let found = file::one(conn, sql, [int(seq)], |row| read_task(row, 0))?;
+    found.map(|stored| stored.task).ok_or_else(|| Fault::damaged("task", seq))
+}
+
+/// Stores where an unfinished task stands, in the place of where it stood.
+pub(super) fn put_queued(db: &Db, item: &Item, held: Option<&Held>) -> Done<()> {
+    let Item { seq, claims, free, not_before, .. } = item;
+    let (seq, claims, free, not_before) = (int(*seq), i64::from(*claims), i64::from(*free), int(*not_before));
+    let (lease, since) = (held.map(|h| int(h.lease)), held.map(|h| int(h.since)));
+    let node = held.map(|h| h.node.as_str());
+    let sum = Sum::of("queue").int(seq).int(claims).int(free).int(not_before);
+    let crc = sum.maybe_int(lease).maybe(node).maybe_int(since).crc();
+    let sql = "INSERT OR REPLACE INTO queue VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    db.exec(sql, (seq, claims, free, not_before, lease, node, since, crc))?;
+    Ok(())
+}
+
+/// Where a task stands, from the columns of its table; none when there is no row.
+pub(super) fn read_queued(row: &Row<'_>, at: usize) -> Done<Option<Queued>> {
+    if row.get::<_, Option<i64>>(at)?.is_none() {
+        return Ok(None);
+    }
+    let mut fields = Fields::of("queue", row, at);
+    let _seq = fields.nat()?;
+    let (claims, free, not_before) = (fields.nat()?, fields.nat()?, fields.nat()?);
+    let (lease, node, since) = (fields.maybe_int()?, fields.maybe()?, fields.maybe_int()?);
+    let row = fields.verify()?;
+    let count = |n: u64| row.is(u32::try_from(n).ok());
+    let held = match (lease, node, since) {
+        (Some(lease), Some(node), Some(since)) => Some((nat(lease), row.is(NodeName::parse(node).ok())?, nat(since))),
+        _ => None,
+    };
+    Ok(Some(Queued { claims: count(claims)?, free: count(free)?, not_before, held }))
+}
+
+/// A task has ended: it stands nowhere any more.
+pub(super) fn delete_queued(db: &Db, seq: u64) -> Done<()> {
+    db.exec("DELETE FROM queue WHERE seq = ?1", [int(seq)])?;
+    Ok(())
+}
+
+/// Records how a task ended, once.
+pub(super) fn insert_outcome(db: &Db, seq: u64, ended: &Ended) -> Done<()> {
+    let Ended { outcome, lease, attempts } = ended;
+    let (status, body) = (outcome.status.as_str(), json(outcome)?);
+    let (seq, at, lease, attempts) = (int(seq), int(outcome.finished_at), lease.map(int), i64::from(*attempts));
+    let sum = Sum::of("outcome").int(seq).text(status).int(at).maybe_int(lease).int(attempts);
+    let crc = sum.text(&body).crc();
+    let sql = "INSERT INTO outcome VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    db.exec(sql, (seq, status, at, lease, attempts, &body, crc))?;
+    Ok(())
+}
+
+/// How a task ended, from the columns of its table; none when there is no row.
+pub(super) fn read_outcome(row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
+    if row.get::<_, Option<i64>>(at)?.is_none() {
+        return Ok(None);
+    }
+    let mut fields = Fields::of("outcome", row, at);
+    let (_seq, _status, _at, lease) = (fields.nat()?, fields.text()?, fields.nat()?, fields.maybe_int()?);
+    let (attempts, body) = (fields.nat()?, fields.text()?);
+    let row = fields.verify()?;
+    let attempts = row.is(u32::try_from(attempts).ok())?;
+    Ok(Some(Ended { outcome: row.json(body)?, lease: lease.map(nat), attempts }))
+}
+
+/// How a task ended; none when it has not, or is not known.
+pub(in super::super) fn outcome(conn: &Connection, id: &TaskId) -> Done<Option<Ended>> {
+    let sql = concat!("SELECT ", columns!(outcome), " FROM task t JOIN outcome o ON o.seq = t.seq WHERE t.id = ?1");
+    Ok(file::one(conn, sql, [id.as_str()], |row| read_outcome(row, 0))?.flatten())
+}
+
+/// Appends to a task's log.
+pub(super) fn append(db: &Db, seq: u64, n: u64, at: Millis, entry: &Entry) -> Done<()> {
+    let (seq, n, at, body) = (int(seq), int(n), int(at), json(entry)?);
+    let crc = Sum::of("journal").int(seq).int(n).int(at).text(&body).crc();
+    db.exec("INSERT INTO journal VALUES(?1, ?2, ?3, ?4, ?5)", (seq, n, at, &body, crc))?;
+    Ok(())
+}
+
+/// The log of the task at a place, oldest first.
+pub(super) fn log(conn: &Connection, seq: u64) -> Done<Vec<Record>> {
+    let sql = "SELECT seq, n, at, body, crc FROM journal WHERE seq = ?1 ORDER BY n";
+    let records = file::all(conn, sql, [int(seq)], |row| {
+        let mut fields = Fields::of("journal", row, 0);
+        let (_seq, n, at, body) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.text()?);
+        let entry = fields.verify()?.json(body)?;
+        Ok(Record { n, at, entry })
+    })?;
+    // A row that is missing in the middle is as bad as one that was changed.
+    match records.iter().zip(1..).all(|(record, n)| record.n == n) {
+        true => Ok(records),
+        false => Err(Fault::damaged("journal", seq)),
+    }
+}
+
+/// The number of the last record of the log at a place.
+pub(super) fn last_record(conn: &Connection, seq: u64) -> Done<u64> {
+    file::number(conn, "SELECT max(n) FROM journal WHERE seq = ?1", [int(seq)])
+}
+
+/// What the mirror holds of a task.
+pub(super) fn item(stored: &Stored, queued: &Queued) -> Item {
+    let Stored { seq, task } = stored;
+    Item {
+        task: task.id.clone(),
+        seq: *seq,
+        capability: task.capability.clone(),
+        priority: task.priority,
+        deadline: task.deadline,
+        not_before: queued.not_before,
+        claims: queued.claims,
+        free: queued.free,
+        bytes: facts::admit(task).unwrap_or(0),
+    }
+}
+
+/// The claim of a task that was held when it was last written.
+pub(super) fn held(queued: &Queued, until: Millis) -> Option<Held> {
+    let (lease, node, since) = queued.held.clone()?;
+    Some(Held { lease, attempt: queued.attempts(), node, since, until })
+}
+
+/// Counts an opening of the store and takes back every claim of whoever owned it before: what was in progress is pending
+/// again, and the attempt that was begun counts. The number of this opening.
+pub(in super::super) fn void_claims(db: &Db) -> Done<u64> {
+    let opening = 1 + file::one(db.conn(), "SELECT name, value, crc FROM meta WHERE name = 'openings'", [], |row| {
+        let mut fields = Fields::of("meta", row, 0);
+        let (_name, value) = (fields.text()?, fields.text()?);
+        let row = fields.verify()?;
+        row.is(value.parse::<u64>().ok())
+    })?
+    .unwrap_or(0);
+    let value = opening.to_string();
+    let crc = Sum::of("meta").text("openings").text(&value).crc();
+    db.exec("INSERT OR REPLACE INTO meta VALUES('openings', ?1, ?2)", (&value, crc))?;
+    let sql = concat!(
+        "SELECT ",
+        columns!(task),
+        ", ",
+        columns!(queue),
+        " FROM queue q JOIN task t ON t.seq = q.seq WHERE q.node IS NOT NULL"
+    );
+    let held = file::all(db.conn(), sql, [], |row| {
+        let stored = read_task(row, 0)?;
+        let queued = read_queued(row, 7)?.ok_or_else(|| Fault::damaged("queue", stored.seq))?;
+        Ok(item(&stored, &queued))
+    })?;
+    for item in held {
+        put_queued(db, &item, None)?;
+    }
+    db.commit()?;
+    Ok(opening)
+}
