@@ -5,6 +5,7 @@
 //! and its response. So a task that is run again after a crash in between is answered from the record, and whatever
 //! happens to the agent, the last stored state is where it goes on.
 
+mod patch;
 mod service;
 mod store;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{Context, Payload, Result};
-pub use service::{StatefulService, stateful};
+pub use service::{SNAPSHOT_EVERY, StatefulService, stateful};
 
 /// What an agent remembers.
 pub trait Stateful: Send + Sync + 'static {

@@ -14,15 +14,19 @@ use super::{Stateful, StatefulAgent};
 use crate::service::{Door, Handler, Start};
 use crate::{Capability, Context, Failure, Grant, Payload, Result, Service, TaskInfo};
 
+/// After how many changes the whole state of an agent is stored again, unless it says so.
+pub const SNAPSHOT_EVERY: u32 = 100;
+
 /// Serves capabilities over the state of `agent`: `stateful(Librarian::new()).on(LEND).on(TAKE_BACK)`.
 pub fn stateful<A: Stateful>(agent: A) -> StatefulService<A> {
-    StatefulService { agent, name: None, doors: Vec::new() }
+    StatefulService { agent, name: None, snapshot_every: SNAPSHOT_EVERY, doors: Vec::new() }
 }
 
 /// An agent with a state, and the capabilities it serves over it. A node takes it like a [`Service`].
 pub struct StatefulService<A> {
     agent: A,
     name: Option<String>,
+    snapshot_every: u32,
     doors: Vec<(Door, Bind<A>)>,
 }
 
@@ -53,12 +57,24 @@ impl<A: Stateful> StatefulService<A> {
         self
     }
 
+    /// After how many changes the whole state is stored again; in between, only what has changed since then, where that
+    /// is less than half of it. Default [`SNAPSHOT_EVERY`]; 1: always the whole state.
+    pub fn snapshot_every(mut self, changes: u32) -> Self {
+        self.snapshot_every = changes;
+        self
+    }
+
     /// The service, for the options of every service. Naming that leaves the state where it is.
     pub fn service(self) -> Service {
         let first = self.doors.first().map_or("agent", |(door, _)| door.capability.as_str());
         let name = self.name.unwrap_or_else(|| first.to_owned());
         let below = format!("agents.{name}");
-        let shared = Arc::new(Shared { agent: self.agent, below: below.clone(), turns: Turns::default() });
+        let shared = Arc::new(Shared {
+            agent: self.agent,
+            below: below.clone(),
+            snapshot_every: self.snapshot_every,
+            turns: Turns::default(),
+        });
         let (doors, handlers): (Vec<_>, Vec<_>) =
             self.doors.into_iter().map(|(door, bind)| (door, bind(shared.clone()))).unzip();
         let start: Start = Arc::new(move || {
@@ -96,14 +112,16 @@ struct Shared<A> {
     agent: A,
     /// Where in the global scope its states are.
     below: String,
+    snapshot_every: u32,
     turns: Turns,
 }
 
 impl<A> Shared<A> {
     fn key(&self, part: Option<String>) -> Result<Key, Error> {
+        // No capability's name has a `_`, so what is kept below one agent's name is never another agent's.
         let name = match part {
             None => self.below.clone(),
-            Some(part) => format!("{}.of.{}", self.below, token(part)?),
+            Some(part) => format!("{}._of.{}", self.below, token(part)?),
         };
         Ok(Key::new(&Scope::Global, &name)?)
     }
@@ -130,17 +148,13 @@ impl<A: StatefulAgent<Req, Res>, Req: Payload, Res: Payload> Over<A, Req, Res> {
     async fn turn(&self, ctx: Context, request: Req) -> Result<Body> {
         let key = self.shared.key(self.key.as_ref().map(|key| key(&request)))?;
         let _turn = self.shared.turns.wait(key.as_str()).await;
-        let store = Store::new(&ctx, key);
+        let store = Store::new(ctx.host().states(), ctx.party(), key, self.shared.snapshot_every)?;
         let mut found = store.load::<A>().await?;
         if let Some(response) = store.recorded(&mut found).await? {
             return Ok(response);
         }
-        let before = serde_json::to_value(&found.state)?;
         let response = Body::of(self.shared.agent.handle(ctx, &mut found.state, request).await?);
-        let after = serde_json::to_value(&found.state)?;
-        if before != after {
-            store.save(A::STATE_VERSION, found.revision, after, &response).await?;
-        }
+        store.save::<A>(found, &response).await?;
         Ok(response)
     }
 }

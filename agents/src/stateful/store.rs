@@ -1,3 +1,8 @@
+//! How a state is stored: whole, or as what has changed since a snapshot of it.
+//!
+//! A state that changes little at a time would fill history with copies of itself. So once a change is much smaller than
+//! the state, a snapshot is put beside it and the entry holds only the difference, until the next snapshot is due.
+
 use std::sync::Arc;
 
 use callboard_broker::error::{Error, Result};
@@ -8,15 +13,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Stateful;
+use super::patch::Patch;
+use crate::Failure;
 use crate::state::{Party, put};
-use crate::{Context, Failure};
 
 /// What stands at the key of a state.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     /// Version of the state's type.
     version: u32,
+    /// The whole state, unless there is a snapshot.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     state: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Since>,
     /// The task that made the change, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task: Option<TaskId>,
@@ -25,11 +35,32 @@ struct Stored {
     response: Option<Body>,
 }
 
+/// What has changed since a snapshot.
+#[derive(Serialize, Deserialize)]
+struct Since {
+    /// The revision of the snapshot.
+    snapshot: u64,
+    /// How many changes it was.
+    changes: u32,
+    patch: Option<Patch>,
+}
+
 /// A state as it was found.
 pub(super) struct Found<S> {
     pub(super) state: S,
+    at: At,
+}
+
+/// Where a state was found.
+struct At {
+    /// The state as it was, of the version as it is now.
+    before: Value,
     /// 0 when there was none.
-    pub(super) revision: u64,
+    revision: u64,
+    /// The snapshot on which it rests, with the number of changes since.
+    base: Option<(u64, u32, Value)>,
+    /// The newest snapshot; 0 when there is none.
+    snapshot: u64,
     last: Option<(TaskId, Body)>,
 }
 
@@ -37,34 +68,64 @@ pub(super) struct Found<S> {
 pub(super) struct Store {
     states: Arc<dyn States>,
     key: Key,
+    /// Where snapshots of it are.
+    beside: Key,
     party: Party,
+    snapshot_every: u32,
 }
 
 impl Store {
-    pub(super) fn new(ctx: &Context, key: Key) -> Self {
-        Self { states: ctx.host().states(), key, party: ctx.party() }
+    pub(super) fn new(states: Arc<dyn States>, party: Party, key: Key, snapshot_every: u32) -> Result<Self> {
+        let beside = Key::parse(&format!("{key}._snapshot"))?;
+        Ok(Self { states, key, beside, party, snapshot_every })
     }
 
     pub(super) async fn load<A: Stateful>(&self) -> crate::Result<Found<A::State>> {
-        let Some(entry) = self.entry().await? else {
-            return Ok(Found { state: A::State::default(), revision: 0, last: None });
+        let mut found = self.states.get(vec![self.key.clone(), self.beside.clone()]).await?.into_iter();
+        let (entry, beside) = (found.next().flatten(), found.next().flatten());
+        let snapshot = beside.as_ref().map_or(0, |e| e.version);
+        let Some(entry) = entry else {
+            let state = A::State::default();
+            let at = At { before: serde_json::to_value(&state)?, revision: 0, base: None, snapshot, last: None };
+            return Ok(Found { state, at });
         };
         let stored: Stored = entry.value.read()?;
+        let (value, mut base) = match stored.since {
+            None => (stored.state, None),
+            Some(since) => {
+                let base = self.snapshot(since.snapshot, beside).await?;
+                let mut value = base.clone();
+                since.patch.map_or(Ok(()), |patch| patch.apply(&mut value))?;
+                (value, Some((since.snapshot, since.changes, base)))
+            }
+        };
         let state = if stored.version == A::STATE_VERSION {
-            serde_json::from_value(stored.state)?
+            serde_json::from_value(value)?
         } else if stored.version < A::STATE_VERSION {
-            A::migrate(stored.version, stored.state)?
+            base = None;
+            A::migrate(stored.version, value)?
         } else {
             let (key, found, known) = (&self.key, stored.version, A::STATE_VERSION);
             return Err(Failure::permanent(format!("{key} is a state of version {found}, newer than {known}")));
         };
-        Ok(Found { state, revision: entry.version, last: stored.task.zip(stored.response) })
+        let (before, last) = (serde_json::to_value(&state)?, stored.task.zip(stored.response));
+        Ok(Found { state, at: At { before, revision: entry.version, base, snapshot, last } })
+    }
+
+    /// The snapshot of this revision: usually the newest, but a writer may have died between a snapshot and its entry.
+    async fn snapshot(&self, revision: u64, newest: Option<StateEntry>) -> Result<Value> {
+        if let Some(newest) = newest.filter(|e| e.version == revision) {
+            return newest.value.read();
+        }
+        let history = self.states.history(self.beside.clone()).await?;
+        let value = history.into_iter().find(|change| change.version == revision).and_then(|change| change.value);
+        value.ok_or_else(|| Error::not_found(format!("snapshot {revision} at {}", self.beside)))?.read()
     }
 
     /// The response with which an earlier attempt of this task left the state.
     pub(super) async fn recorded<S>(&self, found: &mut Found<S>) -> Result<Option<Body>> {
         let Some((task, attempt)) = &self.party.task else { return Ok(None) };
-        if let Some((_, response)) = found.last.take_if(|(last, _)| last == task) {
+        if let Some((_, response)) = found.at.last.take_if(|(last, _)| last == task) {
             return Ok(Some(response));
         }
         if *attempt == 1 {
@@ -78,20 +139,52 @@ impl Store {
         Ok(value.read::<Stored>()?.response)
     }
 
-    /// Stores a change if nobody else has changed the state since it was found.
-    pub(super) async fn save(&self, version: u32, found: u64, state: Value, response: &Body) -> Result<()> {
-        let task = self.party.task.as_ref().map(|(task, _)| task.clone());
-        let response = task.is_some().then(|| response.clone());
-        let value = Body::of(Stored { version, state, task, response });
-        let expect = Expect::Version(found);
-        let written = put(&*self.states, self.key.clone(), expect, Some(value.clone()), &self.party).await?;
-        if written == Put::Unknown && self.entry().await?.is_some_and(|now| now.version > found && now.value == value) {
+    /// Stores what the handler changed, if nobody else has changed the state since it was found.
+    pub(super) async fn save<A: Stateful>(&self, found: Found<A::State>, response: &Body) -> crate::Result<()> {
+        let (at, state) = (found.at, serde_json::to_value(&found.state)?);
+        if at.before == state {
             return Ok(());
         }
-        written.into_version(&self.key, expect).map(drop)
+        let task = self.party.task.as_ref().map(|(task, _)| task.clone());
+        let response = task.is_some().then(|| response.clone());
+        let since = self.since(&at, &state).await?;
+        let state = if since.is_some() { Value::Null } else { state };
+        let value = Body::of(Stored { version: A::STATE_VERSION, state, since, task, response });
+        let expect = Expect::Version(at.revision);
+        let written = put(&*self.states, self.key.clone(), expect, Some(value.clone()), &self.party).await?;
+        if written == Put::Unknown && self.holds(at.revision, &value).await? {
+            return Ok(());
+        }
+        Ok(written.into_version(&self.key, expect).map(drop)?)
     }
 
-    async fn entry(&self) -> Result<Option<StateEntry>, Error> {
-        Ok(self.states.get(vec![self.key.clone()]).await?.pop().flatten())
+    /// What is stored instead of the whole state, where that is worth it. Makes a snapshot when one is due.
+    async fn since(&self, at: &At, state: &Value) -> crate::Result<Option<Since>> {
+        if let Some((snapshot, changes, base)) = &at.base
+            && changes + 1 < self.snapshot_every
+        {
+            let patch = Patch::between(base, state);
+            let (snapshot, changes) = (*snapshot, changes + 1);
+            return Ok(is_small(&patch, state)?.then_some(Since { snapshot, changes, patch }));
+        }
+        if self.snapshot_every <= 1 || !is_small(&Patch::between(&at.before, state), state)? {
+            return Ok(None);
+        }
+        let expect = Expect::Version(at.snapshot);
+        let written =
+            put(&*self.states, self.beside.clone(), expect, Some(Body::of(state.clone())), &self.party).await?;
+        let snapshot = written.into_version(&self.beside, expect)?;
+        Ok(Some(Since { snapshot, changes: 0, patch: None }))
     }
+
+    /// Whether a write whose acknowledgement was lost was applied.
+    async fn holds(&self, before: u64, value: &Body) -> Result<bool> {
+        let now = self.states.get(vec![self.key.clone()]).await?.pop().flatten();
+        Ok(now.is_some_and(|now| now.version > before && now.value == *value))
+    }
+}
+
+/// Whether a change takes less than half of the room of the state.
+fn is_small(patch: &Option<Patch>, state: &Value) -> crate::Result<bool> {
+    Ok(2 * serde_json::to_string(patch)?.len() < serde_json::to_string(state)?.len())
 }

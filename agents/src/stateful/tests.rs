@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use callboard_broker::BoxFuture;
+use callboard_broker::payload::Payload as Body;
+use callboard_broker::state::{Change, Key, Moment, Put, StateEntry, States, Watch, Write};
 use serde_json::Value;
 
+use super::store::Store;
 use super::{Stateful, StatefulAgent, stateful};
 use crate::service::Handler;
+use crate::state::Party;
 use crate::testing::World;
 use crate::{Capability, Class, Context, Error, Failure, Grant, Payload, Result, Service, StateKey, json, payload};
 
@@ -67,7 +72,7 @@ async fn start(service: impl Into<Service>) -> Vec<Arc<dyn Handler>> {
 }
 
 async fn call<Req: Payload, Res: Payload>(handler: &Arc<dyn Handler>, ctx: Context, request: Req) -> Result<Res> {
-    Ok(handler.handle(ctx, callboard_broker::payload::Payload::of(request)).await?.take()?)
+    Ok(handler.handle(ctx, Body::of(request)).await?.take()?)
 }
 
 const STATE: StateKey<Value> = StateKey::global("agents.bank.pay");
@@ -110,7 +115,7 @@ async fn one_request_at_a_time_per_key_and_keys_do_not_see_each_other() {
     for customer in ["a", "b & c"] {
         assert_eq!(call::<_, i64>(&handlers[0], world.context(), pay(customer, 1)).await.unwrap(), 21);
     }
-    assert!(world.state(STATE.at("of.a")).get().await.unwrap().is_some(), "a key that is a token is kept readable");
+    assert!(world.state(STATE.at("_of.a")).get().await.unwrap().is_some(), "a key that is a token is kept readable");
 }
 
 #[tokio::test]
@@ -205,4 +210,115 @@ async fn a_world_may_hold_the_real_agent() {
     assert_eq!(again.delegate(PAY, pay("a", 5)).await.unwrap(), 5);
     let refused = again.ask(PAY, pay("a", -20)).await.unwrap_err();
     assert!(matches!(refused, Error::Failed { to, .. } if &*to == "bank.pay"));
+}
+
+/// Keeps a long list, of which each request changes little.
+struct Diary;
+
+const NOTE: Capability<String, usize> = Capability::new("diary.note");
+
+impl Stateful for Diary {
+    type State = Vec<String>;
+}
+
+impl StatefulAgent<String, usize> for Diary {
+    async fn handle(&self, _ctx: Context, notes: &mut Vec<String>, note: String) -> Result<usize> {
+        notes.push(note);
+        Ok(notes.len())
+    }
+}
+
+#[tokio::test]
+async fn between_snapshots_only_what_changed_is_stored() {
+    const DIARY: StateKey<Value> = StateKey::global("agents.diary.note");
+    let world = World::new().asking();
+    let handlers = start(stateful(Diary).on(NOTE).snapshot_every(10)).await;
+    let note = |n: usize| format!("{n}: {}", "and so on ".repeat(10));
+    for n in 1..=40 {
+        assert_eq!(call::<_, usize>(&handlers[0], world.context(), note(n)).await.unwrap(), n);
+    }
+    let mut history = world.state(DIARY).history();
+    let (mut bytes, mut last) = (0, Value::Null);
+    while let Some(change) = history.next().await {
+        let crate::Change::Set(entry) = change.unwrap() else { panic!("nothing was deleted") };
+        bytes += entry.to_string().len();
+        last = entry.into_inner();
+    }
+    let whole = 40 * note(10).len();
+    assert!(bytes < 40 * whole / 3, "{bytes} bytes for 40 changes of a state of {whole}");
+    assert!(last["since"]["changes"].as_u64().unwrap() < 10, "{last}");
+    // Another process reads snapshot and difference, and goes on.
+    let restarted = start(stateful(Diary).on(NOTE).snapshot_every(1)).await;
+    assert_eq!(call::<_, usize>(&restarted[0], world.context(), note(41)).await.unwrap(), 41);
+    let stored = world.state(DIARY).get().await.unwrap().unwrap();
+    assert_eq!(stored["state"].as_array().unwrap().len(), 41);
+    assert_eq!(stored["state"][39], note(40));
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_entry_was_never_written_does_no_harm() {
+    const SNAPSHOT: StateKey<Value> = StateKey::global("agents.diary.note._snapshot");
+    let world = World::new().asking();
+    let handlers = start(stateful(Diary).on(NOTE)).await;
+    for n in 1..=9 {
+        call::<_, usize>(&handlers[0], world.context(), "x".repeat(50)).await.unwrap();
+        if n == 6 {
+            assert!(world.state(SNAPSHOT).get().await.unwrap().is_some());
+            // Another node died right after its snapshot.
+            world.state(SNAPSHOT).set(json!(["lost"])).await.unwrap();
+        }
+    }
+    assert_eq!(call::<_, usize>(&handlers[0], world.context(), "y".to_owned()).await.unwrap(), 10);
+}
+
+/// A store that loses acknowledgements, and the writes too unless `applies`.
+struct Lossy {
+    states: Arc<dyn States>,
+    applies: bool,
+}
+
+impl States for Lossy {
+    fn put(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Put, Error>>> {
+        let lost = vec![Ok(Put::Unknown); writes.len()];
+        Box::pin(async move {
+            if self.applies {
+                self.states.put(writes).await;
+            }
+            lost
+        })
+    }
+
+    fn get(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<StateEntry>>, Error>> {
+        self.states.get(keys)
+    }
+
+    fn list(&self, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>, Error>> {
+        self.states.list(prefix)
+    }
+
+    fn watch(&self, prefix: String) -> BoxFuture<'_, Result<Box<dyn Watch>, Error>> {
+        self.states.watch(prefix)
+    }
+
+    fn history(&self, key: Key) -> BoxFuture<'_, Result<Vec<Change>, Error>> {
+        self.states.history(key)
+    }
+
+    fn at(&self, moment: Moment, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>, Error>> {
+        self.states.at(moment, prefix)
+    }
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_is_looked_up_before_it_is_an_error() {
+    for applies in [true, false] {
+        let states = Arc::new(Lossy { states: World::new().context().host().states(), applies });
+        let key = Key::parse("global.agents.diary").unwrap();
+        let store = Store::new(states, Party::client("diary"), key, 100).unwrap();
+        let mut found = store.load::<Diary>().await.unwrap();
+        found.state.push("dear diary".into());
+        let saved = store.save::<Diary>(found, &Body::null()).await;
+        assert_eq!(saved.is_ok(), applies, "{saved:?}");
+        assert_eq!(store.load::<Diary>().await.unwrap().state.len(), usize::from(applies));
+    }
 }
