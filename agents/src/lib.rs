@@ -1,4 +1,23 @@
 //! What an agent is, what it may use, and the ready-made ones.
+//!
+//! An agent is plain async Rust and sees no actor: whoever runs it supplies a [`host::Host`], which is all that is
+//! inside a [`Context`]. So the same agent runs in a node and in a unit test, and nothing below the typed surface is
+//! compiled once per capability.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`capability`], [`topic`], [`state`], [`mod@payload`] | contracts: what two parties share, as typed constants |
+//! | [`agent`], [`mod@stateful`] | agents, and agents with a state that survives crashes |
+//! | [`context`], [`call`], [`group`], [`updates`] | what an agent may use, and calls as values |
+//! | [`failure`] | what a handler gives up with |
+//! | [`service`], [`host`], [`keys`] | the seam to whoever runs agents, untyped |
+//! | `testing` (feature `testing`) | the world of an agent under test |
+//! | [`source`], [`extract`] | reading documents, and answering from them without a model |
+//!
+//! # For whoever runs agents
+//! A client's side of a node is a host without a task: `Ask::over`, `Tell::over` and `Tell::all` take any host,
+//! `State::over` any store of state with a [`state::Party`] in whose name it is used, `Run::of_tasks` any store of tasks,
+//! and `Updates::unfold` makes a typed stream of whatever can be asked for its next item.
 
 // `#[payload]` names the crate `callboard`, for users; its own agents are served by the same attribute.
 extern crate self as callboard;

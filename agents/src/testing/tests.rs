@@ -63,7 +63,7 @@ async fn an_ask_ends_by_its_deadline_and_joins_with_tokio() {
 async fn a_child_is_abandoned_when_nobody_waits_any_more_and_only_then() {
     let world = never();
     let ctx = world.context();
-    let waited = tokio::time::timeout(Duration::from_secs(1), ctx.delegate(COUNT, "slow".into()).into_future());
+    let waited = tokio::time::timeout(Duration::from_secs(1), ctx.delegate(COUNT, "slow".into()));
     assert!(waited.await.is_err());
     assert_eq!(world.abandoned(COUNT), ["slow"]);
     let detached = ctx.delegate(COUNT, "on its own".into()).detach().await.unwrap();
