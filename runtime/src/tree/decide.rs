@@ -108,3 +108,6 @@ pub(crate) fn decide(
     let delay = policy.backoff.map_or(Duration::ZERO, |backoff| backoff.delay(attempt, unit));
     Verdict::Restart { attempt, delay }
 }
+
+#[cfg(test)]
+mod tests;

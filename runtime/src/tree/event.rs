@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use super::exit::ExitReason;
 use super::view::millis;
 
 /// Something that happened to a child.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TreeEvent {
     /// The child, as ids joined by `/` from the root.
     pub path: Arc<str>,
     /// When, since the tree was made.
-    #[serde(rename = "at_ms", serialize_with = "millis")]
+    #[serde(rename = "at_ms", with = "millis")]
     pub at: Duration,
     /// What.
     #[serde(flatten)]
@@ -23,7 +23,7 @@ pub struct TreeEvent {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Happening {
@@ -42,7 +42,7 @@ pub enum Happening {
         /// Its how many-th restart in a row this is, from 1.
         attempt: u32,
         /// After this wait.
-        #[serde(rename = "delay_ms", serialize_with = "millis")]
+        #[serde(rename = "delay_ms", with = "millis")]
         delay: Duration,
     },
     /// Its exit was one too many: its supervisor stops all its children and ends too.

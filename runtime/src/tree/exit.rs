@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 
 use ractor::{ActorProcessingErr, SupervisionEvent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An error of any kind with which a start or a task gives up. `?` converts into it from every error and from text.
 pub type Fault = Box<dyn Error + Send + Sync + 'static>;
@@ -20,7 +20,7 @@ pub const MAX_REASON: usize = 1024;
 pub(crate) const SHUTDOWN: &str = "shutdown";
 
 /// How a child ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 pub enum ExitReason {
     /// It had nothing left to do and ended by itself.

@@ -414,3 +414,6 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::child::{Seat, StartCtx};
 use super::event::{TreeEvent, TreeEvents};
 use super::exit::ExitReason;
-use super::node::{Board, Node};
+use super::node::{Board, Mark, Node};
 use super::ops;
 use super::spec::{ChildSpec, Kind, SpecError, SupervisorSpec};
 use super::supervisor::{Reply, SupMsg};
@@ -208,6 +208,9 @@ impl Actor for Guardian {
     ) -> Result<(), ActorProcessingErr> {
         if let Some((_, reason)) = ExitReason::of_event(event) {
             self.node.down(reason.clone());
+            if reason.is_abnormal() {
+                self.node.mark(Mark::Failed);
+            }
             self.end.send_replace(Some(reason));
             myself.stop(None);
         }

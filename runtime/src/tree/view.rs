@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::exit::ExitReason;
 use super::spec::{Kind, Restart, Strategy};
 
 /// A whole tree at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TreeInfo {
     /// The root supervisor with everything below it.
     pub root: ChildInfo,
@@ -22,7 +22,7 @@ pub struct TreeInfo {
 }
 
 /// One child at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChildInfo {
     /// Ids joined by `/` from the root.
     pub path: Arc<str>,
@@ -34,15 +34,15 @@ pub struct ChildInfo {
     #[serde(flatten)]
     pub state: ChildState,
     /// For how long it has been in that state.
-    #[serde(rename = "for_ms", serialize_with = "millis")]
+    #[serde(rename = "for_ms", with = "millis")]
     pub since: Duration,
     /// Its starts so far, failed ones included.
     pub starts: u64,
     /// How it ended the last time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitReason>,
     /// What the child itself publishes; `null` when it publishes nothing.
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub stats: Value,
     /// For a supervisor.
     #[serde(flatten)]
@@ -50,7 +50,7 @@ pub struct ChildInfo {
 }
 
 /// What only supervisors have.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SupervisorInfo {
     /// Which children it restarts together.
     pub strategy: Strategy,
@@ -59,7 +59,7 @@ pub struct SupervisorInfo {
     /// One more than this, and it gives up.
     pub max_restarts: u32,
     /// The length of the sliding window.
-    #[serde(rename = "period_ms", serialize_with = "millis")]
+    #[serde(rename = "period_ms", with = "millis")]
     pub period: Duration,
     /// In start order.
     pub children: Vec<ChildInfo>,
@@ -86,7 +86,7 @@ impl ChildInfo {
 }
 
 /// What a child is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChildState {
@@ -99,7 +99,7 @@ pub enum ChildState {
     /// It failed and waits for its next start.
     Backoff {
         /// How long still.
-        #[serde(rename = "retry_in_ms", serialize_with = "millis")]
+        #[serde(rename = "retry_in_ms", with = "millis")]
         retry_in: Duration,
     },
     /// It was asked to stop and has not ended.
@@ -124,6 +124,17 @@ pub trait ChildStats: Send + Sync + 'static {
     }
 }
 
-pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+/// Durations as whole milliseconds.
+pub(crate) mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
 }

@@ -2,5 +2,9 @@
 //! and a test that would hang fails instead.
 
 mod basics;
+mod escalation;
+mod orders;
+mod restarting;
 mod stage;
+mod stopping;
 mod table;
