@@ -13,9 +13,12 @@ fn resident() -> Option<u64> {
 
 async fn starts(tree: &Tree, at_least: u64) {
     let count = || tree.info().root.find("root/a").map_or(0, |child| child.starts);
-    while count() < at_least {
-        tokio::task::yield_now().await;
-    }
+    let reached = async {
+        while count() < at_least {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("it is restarted every time");
 }
 
 #[tokio::test]

@@ -116,22 +116,15 @@ impl Slot {
         self.wanted && !self.held && self.phase == Phase::Down
     }
 
-    /// Voids a backoff timer.
-    fn release(&mut self) {
-        if self.held {
-            self.held = false;
-            self.op += 1;
-        }
-    }
-
-    /// Takes part in the restart of its group: whatever it is doing, it goes down and comes up in its turn.
+    /// Takes part in the restart of its group: whatever it is doing, it goes down and comes up in its turn. A temporary
+    /// one is removed when it is down; a transient one that had ended normally runs again, as in OTP.
     fn recycle(&mut self) {
         if self.doomed {
             return;
         }
-        self.release();
+        self.held = false;
         self.leave = self.alive();
-        self.wanted = self.restart != Restart::Temporary;
+        self.wanted = true;
     }
 }
 
@@ -337,7 +330,7 @@ impl Plan {
         let slot = &mut self.slots[at];
         slot.doomed = true;
         slot.wanted = false;
-        slot.release();
+        slot.held = false;
         if slot.alive() {
             slot.leave = true;
         } else {
@@ -351,7 +344,7 @@ impl Plan {
         }
         self.closing = Some(reason);
         for slot in &mut self.slots {
-            slot.release();
+            slot.held = false;
             slot.wanted = false;
             slot.leave = slot.alive();
         }

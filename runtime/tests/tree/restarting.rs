@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use callboard::tree::{Backoff, ChildSpec, ExitReason, Fault, Intensity, Strategy, SupervisorSpec, Tree, TreeError};
+use callboard::tree::{
+    Backoff, ChildSpec, ExitReason, Fault, Intensity, Restart, Strategy, SupervisorSpec, Tree, TreeError,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::stage::{End, puppet, settled, state, until};
@@ -155,4 +157,38 @@ async fn a_healthy_life_makes_the_next_failure_the_first_again() {
     tokio::time::advance(Duration::from_secs(30)).await;
     strings.end(End::Error);
     until(&mut events, "root/a restarting 1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_waits_for_the_backoff_of_the_one_that_failed() {
+    let (a, _) = puppet("a");
+    let (b, strings) = puppet("b");
+    let spec = SupervisorSpec::new("root", [a, b]).unwrap().strategy(Strategy::OneForAll);
+    let tree = Tree::builder(spec).seed(5).start().await.unwrap();
+    let mut events = tree.events();
+    strings.end(End::Error);
+    strings.end(End::Error);
+    until(&mut events, "root/b restarting 2").await;
+    until(&mut events, "root/a exited: shutdown").await;
+    assert_eq!((state(&tree, "root/a"), state(&tree, "root/b")), ("stopped".into(), "backoff".into()));
+    let begin = Instant::now();
+    assert_eq!(until(&mut events, "root/b started 3").await, ["root/a started 3", "root/b started 3"]);
+    assert!(!begin.elapsed().is_zero());
+}
+
+/// As in OTP: a temporary child goes with its group and stays away, a transient one that had done its work does it again.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_with_a_group() {
+    let (temporary, _) = puppet("temporary");
+    let (transient, done) = puppet("transient");
+    let (c, strings) = puppet("c");
+    let children = [temporary.restart(Restart::Temporary), transient.restart(Restart::Transient), c];
+    let spec = SupervisorSpec::new("root", children).unwrap().strategy(Strategy::OneForAll);
+    let tree = Tree::builder(spec).start().await.unwrap();
+    let mut events = tree.events();
+    done.end(End::Normal);
+    until(&mut events, "root/transient exited: normal").await;
+    strings.end(End::Error);
+    until(&mut events, "root/c started 2").await;
+    assert_eq!((state(&tree, "root/temporary"), state(&tree, "root/transient")), ("absent".into(), "running".into()));
 }

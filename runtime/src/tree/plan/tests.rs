@@ -62,6 +62,7 @@ struct World {
     starting: HashMap<Key, Ticket>,
     stopping: HashSet<Key>,
     restarted_at: Vec<Duration>,
+    ready: bool,
     gave_up: bool,
     finished: Option<ExitReason>,
 }
@@ -88,6 +89,7 @@ impl World {
             starting: HashMap::new(),
             stopping: HashSet::new(),
             restarted_at: Vec::new(),
+            ready: false,
             gave_up: false,
             finished: None,
         };
@@ -146,7 +148,8 @@ impl World {
                 self.finished = Some(reason.clone());
             }
             Action::Remove(key) => self.order.retain(|other| other != key),
-            Action::Up(_) | Action::Down(..) | Action::Refuse(..) | Action::Ready => {}
+            Action::Ready => self.ready = true,
+            Action::Up(_) | Action::Down(..) | Action::Refuse(..) => {}
         }
     }
 
@@ -245,7 +248,7 @@ proptest! {
     #[test]
     fn when_it_calms_down_everything_runs(
         strategy in strategy(),
-        children in prop::collection::vec(Just(Restart::Permanent), 1..6),
+        children in prop::collection::vec(restart(), 1..6),
         events in prop::collection::vec(event(), 0..60),
     ) {
         let mut world = World::new(strategy, &children);
@@ -261,6 +264,7 @@ proptest! {
         if world.finished.is_none() {
             let down: Vec<_> = world.order.iter().filter(|key| world.restarts[key] == Restart::Permanent)
                 .filter(|key| !world.running.contains(key)).collect();
+            prop_assert!(world.ready, "whoever started it still waits");
             prop_assert!(down.is_empty(), "{:?} are down and nothing is under way", down);
         }
     }
