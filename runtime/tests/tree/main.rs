@@ -7,4 +7,5 @@ mod orders;
 mod restarting;
 mod stage;
 mod stopping;
+mod storm;
 mod table;
