@@ -91,3 +91,97 @@ impl<A: Agent<Req, Res>, Req: Payload, Res: Payload> Handler for Typed<A, Req, R
         self.agent.can_handle(task)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::testing::World;
+    use crate::{Class, Topic};
+
+    const SHOUT: Capability<String, String> = Capability::new("text.shout").about("says it louder");
+
+    async fn shout(_ctx: Context, text: String) -> Result<String> {
+        Ok(text.to_uppercase())
+    }
+
+    async fn call(service: &Service, text: &str) -> Result<String> {
+        let handlers = service.starter()().await?;
+        Ok(handlers[0].handle(World::new().context(), Body::of(text.to_owned())).await?.take()?)
+    }
+
+    #[tokio::test]
+    async fn a_function_and_a_closure_are_agents_and_a_service_is_named_after_its_capability() {
+        let service = SHOUT.by_fn(shout);
+        assert_eq!((service.name(), service.doors()[0].about), ("text.shout", "says it louder"));
+        assert_eq!(call(&service, "a").await.unwrap(), "A");
+        assert_eq!(call(&SHOUT.by_fn(|_ctx, text| async move { Ok(text + "!") }), "a").await.unwrap(), "a!");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_another_shape_is_refused_before_the_agent_sees_it() {
+        let handlers = SHOUT.by_fn(shout).starter()().await.unwrap();
+        let refused = handlers[0].handle(World::new().context(), Body::of(7)).await.unwrap_err();
+        assert_eq!(refused.class(), Class::Permanent);
+        assert!(refused.to_string().contains("String expected"), "{refused}");
+    }
+
+    /// Takes nothing twice, and says which of the agents made so far it is.
+    struct Numbered(u32);
+
+    impl Agent<String, String> for Numbered {
+        async fn handle(&self, _ctx: Context, _text: String) -> Result<String> {
+            Ok(self.0.to_string())
+        }
+
+        fn can_handle(&self, task: &TaskInfo) -> bool {
+            task.attempt == 1
+        }
+    }
+
+    fn task(attempt: u32) -> TaskInfo {
+        TaskInfo { capability: SHOUT.id(), description: None, input: Body::null(), attempt }
+    }
+
+    #[tokio::test]
+    async fn one_agent_serves_all_starts_unless_each_is_to_have_a_fresh_one() {
+        let shared = SHOUT.by(Numbered(7));
+        assert_eq!((call(&shared, "").await.unwrap(), call(&shared, "").await.unwrap()), ("7".into(), "7".into()));
+        let made = AtomicU32::new(0);
+        let fresh = SHOUT.by_fresh(move || {
+            let n = made.fetch_add(1, Ordering::Relaxed);
+            async move { if n == 1 { Err(Failure::transient("not yet")) } else { Ok(Numbered(n)) } }
+        });
+        assert_eq!(call(&fresh, "").await.unwrap(), "0");
+        assert_eq!(call(&fresh, "").await.unwrap_err().to_string(), "not yet", "a failed start is one");
+        assert_eq!(call(&fresh, "").await.unwrap(), "2");
+    }
+
+    #[tokio::test]
+    async fn an_agent_says_itself_what_it_takes() {
+        let shared = SHOUT.by(Arc::new(Numbered(0))).starter()().await.unwrap();
+        assert!(shared[0].can_handle(&task(1)) && !shared[0].can_handle(&task(2)));
+        let function = SHOUT.by_fn(shout).starter()().await.unwrap();
+        assert!(function[0].can_handle(&task(2)));
+    }
+
+    #[tokio::test]
+    async fn a_service_hears_its_topics_in_their_own_type() {
+        const PRICES: Topic<u32> = Topic::new("prices");
+        const SUM: crate::StateKey<u32> = crate::StateKey::run("sum");
+        let hears = |ctx: Context, price: u32| async move {
+            ctx.state(SUM).update(|sum| *sum += price).await?;
+            Ok(())
+        };
+        let service = SHOUT.by_fn(shout).hears(PRICES, hears);
+        let [hearing] = &*service.options().hears else { panic!("one topic") };
+        assert_eq!(&*hearing.topic, "prices");
+        let world = World::new();
+        for price in [3, 4] {
+            (hearing.hear)(world.context(), Body::of(price)).await.unwrap();
+        }
+        assert_eq!(*world.state(SUM).get().await.unwrap().unwrap(), 7);
+        assert!((hearing.hear)(world.context(), Body::of("seven".to_owned())).await.is_err());
+    }
+}

@@ -116,3 +116,58 @@ impl Follow for Child {
         Box::pin(async { Ok::<(), Error>(()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use callboard_broker::clock::Clock;
+    use callboard_broker::id::{NodeName, RunId};
+    use callboard_broker::memory;
+    use callboard_broker::payload::Payload as Body;
+    use callboard_broker::subject::CapabilityName;
+    use callboard_broker::task::{Status, Task};
+    use callboard_broker::tasks::{Claim, Finish};
+
+    use super::*;
+
+    async fn submitted() -> (Arc<dyn Tasks>, Run<u32>) {
+        let tasks = memory::open(memory::Options::default()).tasks;
+        let capability = CapabilityName::parse("text.count").unwrap();
+        let task = Task::root(RunId::parse("r1").unwrap(), capability, Body::null(), Clock::system().now());
+        let run = Run::of_tasks(tasks.clone(), task.id.clone());
+        tasks.submit(vec![task]).await.remove(0).unwrap();
+        (tasks, run)
+    }
+
+    #[tokio::test]
+    async fn a_run_waits_for_its_response_however_many_handles_come_and_go() {
+        let (tasks, run) = submitted().await;
+        drop(run.clone());
+        assert_eq!(run.id(), "r1");
+        let work = async {
+            let (capability, node) = (CapabilityName::parse("text.count").unwrap(), NodeName::parse("n").unwrap());
+            let claim = Claim { capability, slots: 1, node, wait: WAIT, declined: Vec::new() };
+            let lease = tasks.claim(claim).await.unwrap().remove(0);
+            let outcome = Outcome {
+                output: Body::of(4_u32),
+                attempt: 1,
+                agent: Some("counter".into()),
+                started_at: Some(100),
+                ..Outcome::of(&lease.task, Status::Completed, None, 350)
+            };
+            let finish = Finish { fence: lease.fence, entries: Vec::new(), outcome, dead: None };
+            tasks.finish(vec![finish]).await.remove(0).unwrap();
+        };
+        let (reply, ()) = tokio::join!(run.reply(), work);
+        let reply = reply.unwrap();
+        assert_eq!((reply.value, reply.agent.as_str(), reply.attempt), (4, "counter", 1));
+        assert_eq!(reply.took, Duration::from_millis(250));
+        assert_eq!(run.outcome().await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_says_who_and_why() {
+        let (_tasks, run) = submitted().await;
+        run.cancel("the budget is used up").await.unwrap();
+        assert!(matches!(run.outcome().await, Err(Error::Cancelled { by }) if by.contains("budget")));
+    }
+}
