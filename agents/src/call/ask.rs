@@ -23,7 +23,7 @@ use crate::{Capability, Payload};
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Ask<Res> {
     host: Arc<dyn Host>,
-    call: Call,
+    pub(super) call: Call,
     types: PhantomData<fn() -> Res>,
 }
 

@@ -30,7 +30,7 @@ use crate::{Capability, Payload};
 #[must_use = "a delegation does nothing until it is awaited"]
 pub struct Delegation<Res> {
     host: Arc<dyn Host>,
-    order: Order,
+    pub(super) order: Order,
     types: PhantomData<fn() -> Res>,
 }
 

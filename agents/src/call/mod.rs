@@ -11,6 +11,8 @@ mod delegation;
 mod reply;
 mod run;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 pub use ask::Ask;
 pub use delegation::Delegation;

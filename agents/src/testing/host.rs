@@ -13,7 +13,8 @@ use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::Outcome;
 use tokio::time::Instant;
 
-use super::world::{Inner, lock};
+use super::script::Script;
+use super::world::{Inner, Said, lock};
 use crate::host::{Answer, Call, Facts, Host, Order, Served};
 use crate::keys::ChildKeys;
 use crate::{Context, TaskInfo};
@@ -22,23 +23,27 @@ use crate::{Context, TaskInfo};
 pub(super) struct TestHost {
     world: Arc<Inner>,
     facts: Facts,
+    said: Arc<Mutex<Said>>,
     keys: Mutex<ChildKeys>,
     steps: Mutex<HashSet<String>>,
 }
 
+/// Who works, on what, and what it says meanwhile to whoever waits.
+pub(super) struct Attempt {
+    pub(super) agent: Arc<str>,
+    pub(super) capability: CapabilityName,
+    pub(super) task: Option<TaskId>,
+    pub(super) attempt: u32,
+    pub(super) said: Arc<Mutex<Said>>,
+}
+
 impl TestHost {
-    /// An attempt of `agent`, for the task if there is one.
-    pub(super) fn context(
-        world: Arc<Inner>,
-        agent: Arc<str>,
-        capability: CapabilityName,
-        task: Option<TaskId>,
-        attempt: u32,
-    ) -> Context {
+    pub(super) fn context(world: Arc<Inner>, of: Attempt) -> Context {
+        let Attempt { agent, capability, task, attempt, said } = of;
         let (run, team) = (Some(world.run.clone()), "test".into());
         let deadline = Instant::now() + ASK_DEADLINE;
         let facts = Facts { agent, capability, task, run, team, attempt, deadline };
-        Context::new(Arc::new(Self { world, facts, keys: Mutex::default(), steps: Mutex::default() }))
+        Context::new(Arc::new(Self { world, facts, said, keys: Mutex::default(), steps: Mutex::default() }))
     }
 
     fn wanted(&self) -> Result<()> {
@@ -62,11 +67,25 @@ impl TestHost {
         }
     }
 
-    /// The answer to a message, and who gives it.
-    async fn answer(&self, to: &CapabilityName, body: Body) -> Result<(Arc<str>, Body)> {
-        let script = lock(&self.world.scripts).get(to)?;
-        let ctx = Self::context(self.world.clone(), script.agent.clone(), to.clone(), None, 1);
-        Ok((script.agent.clone(), script.answer(ctx, body).await?))
+    /// Has somebody else work; a failure carries the best answer that was kept.
+    async fn work(&self, script: Script, to: &CapabilityName, body: Body, task: Option<(TaskId, u32)>) -> Result<Body> {
+        let (task, attempt) = task.map_or((None, 1), |(task, attempt)| (Some(task), attempt));
+        let said: Arc<Mutex<Said>> = Arc::default();
+        let of = Attempt { agent: script.agent.clone(), capability: to.clone(), task, attempt, said: said.clone() };
+        let answer = script.answer(Self::context(self.world.clone(), of), body).await;
+        answer.map_err(|mut e| {
+            if let Error::Failed { failure, .. } = &mut e {
+                failure.partial = failure.partial.take().or_else(|| lock(&said).kept.take());
+            }
+            e
+        })
+    }
+
+    /// Has somebody else answer a message.
+    async fn answer(&self, call: Call) -> Result<(Arc<str>, Body)> {
+        let script = lock(&self.world.scripts).get(&call.capability)?;
+        let agent = script.agent.clone();
+        Ok((agent, self.work(script, &call.capability, call.body, None).await?))
     }
 
     fn asked(&self, to: &CapabilityName, body: &Body) {
@@ -89,9 +108,8 @@ impl Host for TestHost {
         Box::pin(async move {
             self.wanted()?;
             self.asked(&call.capability, &call.body);
-            let began = Instant::now();
-            let answer = self.answer(&call.capability, call.body);
-            let (agent, body) = self.within(call.capability.as_str(), call.deadline, answer).await?;
+            let (began, to, limit) = (Instant::now(), call.capability.clone(), call.deadline);
+            let (agent, body) = self.within(to.as_str(), limit, self.answer(call)).await?;
             Ok(Answer { body, agent, took: began.elapsed() })
         })
     }
@@ -100,7 +118,7 @@ impl Host for TestHost {
         Box::pin(async move {
             self.wanted()?;
             self.asked(&call.capability, &call.body);
-            self.answer(&call.capability, call.body).await.map(drop)
+            self.answer(call).await.map(drop)
         })
     }
 
@@ -134,8 +152,7 @@ impl Host for TestHost {
             let (name, attempt) = (&task.capability, lock(&self.world.journal).begin(&child));
             let script = lock(&self.world.scripts).get(name)?;
             let agent = script.agent.clone();
-            let ctx = Self::context(self.world.clone(), agent.clone(), name.clone(), Some(child), attempt);
-            let work = async { Ok(script.answer(ctx, task.input.clone()).await) };
+            let work = async { Ok(self.work(script, name, task.input.clone(), Some((child, attempt))).await) };
             let answer = self.within(name.as_str(), None, work).await?;
             Ok(lock(&self.world.journal).ended(&task, &agent, attempt, answer))
         })
@@ -174,15 +191,15 @@ impl Host for TestHost {
     }
 
     fn progress(&self, done: f32, note: String) {
-        lock(&self.world.seen).progress.push((done, note));
+        lock(&self.said).progress.push((done, note));
     }
 
     fn say(&self, text: String) {
-        lock(&self.world.seen).said.push_str(&text);
+        lock(&self.said).text.push_str(&text);
     }
 
     fn keep(&self, partial: Body) {
-        lock(&self.world.seen).kept = Some(partial);
+        lock(&self.said).kept = Some(partial);
     }
 
     fn served(&self) -> Vec<Served> {

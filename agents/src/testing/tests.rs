@@ -196,3 +196,17 @@ async fn an_agent_is_called_like_any_other_value() {
     let failure = Twice.handle(busy.context(), "four".into()).await.unwrap_err();
     assert_eq!(failure.class(), Class::RateLimited);
 }
+
+#[tokio::test]
+async fn what_a_real_agent_kept_is_what_its_failure_leaves_behind() {
+    let service = COUNT.by_fn(|ctx: Context, _text| async move {
+        ctx.say("working");
+        ctx.keep(&2_u32);
+        Err(Failure::transient("lost the rest"))
+    });
+    let world = World::new().serves(service);
+    let ctx = world.context();
+    assert_eq!(ctx.delegate(COUNT, "x".into()).await.unwrap_err().partial::<u32>(), Some(2));
+    assert_eq!(ctx.ask(COUNT, "x".into()).await.unwrap_err().partial::<u32>(), Some(2));
+    assert_eq!((world.said(), world.kept::<u32>()), (String::new(), None), "another agent said it");
+}

@@ -12,7 +12,7 @@ use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
 use tokio::sync::watch;
 
-use super::host::TestHost;
+use super::host::{Attempt, TestHost};
 use super::journal::Journal;
 use super::script::Scripts;
 use crate::state::Party;
@@ -31,19 +31,25 @@ pub(super) struct Inner {
     pub(super) scripts: Mutex<Scripts>,
     pub(super) journal: Mutex<Journal>,
     pub(super) seen: Mutex<Seen>,
+    said: Arc<Mutex<Said>>,
     broker: OnceLock<Broker>,
     pub(super) cancelled: watch::Sender<Option<Error>>,
 }
 
-/// What the agent did.
+/// What the agents of a world did.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) asked: Vec<(CapabilityName, Body)>,
     pub(super) abandoned: Vec<(CapabilityName, Body)>,
     pub(super) emitted: Vec<(String, Body)>,
     pub(super) broadcast: Vec<(String, Body)>,
+}
+
+/// What an agent said to whoever waits for it.
+#[derive(Default)]
+pub(super) struct Said {
     pub(super) progress: Vec<(f32, String)>,
-    pub(super) said: String,
+    pub(super) text: String,
     pub(super) kept: Option<Body>,
 }
 
@@ -64,6 +70,7 @@ impl World {
             scripts: Mutex::default(),
             journal: Mutex::default(),
             seen: Mutex::default(),
+            said: Arc::default(),
             broker: OnceLock::new(),
             cancelled: watch::Sender::new(None),
         }))
@@ -113,7 +120,8 @@ impl World {
     pub fn context(&self) -> Context {
         let attempt = self.0.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let capability = CapabilityName::parse("agent.under.test").expect("three words are a name");
-        TestHost::context(self.0.clone(), lock(&self.0.agent).clone(), capability, self.0.task(), attempt)
+        let (agent, said) = (lock(&self.0.agent).clone(), self.0.said.clone());
+        TestHost::context(self.0.clone(), Attempt { agent, capability, task: self.0.task(), attempt, said })
     }
 
     /// The request is no longer wanted: every call of every context is `Cancelled` from now on.
@@ -141,19 +149,19 @@ impl World {
         read(&lock(&self.0.seen).broadcast, |name| name == topic.name())
     }
 
-    /// All text that was said, joined.
+    /// All text that the agent under test said, joined.
     pub fn said(&self) -> String {
-        lock(&self.0.seen).said.clone()
+        lock(&self.0.said).text.clone()
     }
 
-    /// How far the agent said it was, in order.
+    /// How far the agent under test said it was, in order.
     pub fn progress(&self) -> Vec<(f32, String)> {
-        lock(&self.0.seen).progress.clone()
+        lock(&self.0.said).progress.clone()
     }
 
-    /// The best answer that was kept; none also when it is no `T`.
+    /// The best answer that the agent under test kept; none also when it is no `T`.
     pub fn kept<T: Payload>(&self) -> Option<T> {
-        lock(&self.0.seen).kept.as_ref()?.read().ok()
+        lock(&self.0.said).kept.as_ref()?.read().ok()
     }
 
     /// Shared state, to prepare and to look at. It belongs to the run `test` and the team `test`.
