@@ -61,6 +61,7 @@ pub fn millis(d: Duration) -> Millis {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn system_ms() -> Millis {
     SystemTime::now().duration_since(UNIX_EPOCH).map(millis).unwrap_or(0)
 }

@@ -113,7 +113,7 @@ async fn dropping_the_last_handle_kills_everything() {
 /// A thread that is stuck cannot be ended; it can be seen. Real time, as a blocked thread does not pause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_thread_is_reported_as_a_zombie() {
-    let (free, stuck) = mpsc::channel::<()>();
+    let (free, stuck) = mpsc::sync_channel::<()>(1);
     let stuck = Arc::new(Mutex::new(stuck));
     let child = ChildSpec::task("spinner", move |_| {
         let stuck = stuck.clone();
