@@ -38,6 +38,12 @@ impl Failure {
         self
     }
 
+    /// The code under which a page explains it, instead of that of any failed agent.
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.0.code = code.into();
+        self
+    }
+
     /// What retry goes by.
     pub fn class(&self) -> Class {
         self.0.class

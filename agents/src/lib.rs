@@ -13,6 +13,7 @@
 //! | [`service`], [`host`], [`keys`] | the seam to whoever runs agents, untyped |
 //! | `testing` (feature `testing`) | the world of an agent under test |
 //! | [`source`], [`extract`] | reading documents, and answering from them without a model |
+//! | [`team`] | the research team: from a question and sources to a cited brief |
 //!
 //! # For whoever runs agents
 //! A client's side of a node is a host without a task: `Ask::over`, `Tell::over` and `Tell::all` take any host,
@@ -37,6 +38,7 @@ pub mod service;
 pub mod source;
 pub mod state;
 pub mod stateful;
+pub mod team;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topic;

@@ -33,3 +33,4 @@ pub use clean::clean;
 pub use index::Index;
 pub use question::split;
 pub use quote::QUOTE_CHARS;
+pub(crate) use quote::collapse;

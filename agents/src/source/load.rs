@@ -39,20 +39,13 @@ pub fn load<S: AsRef<str>>(sources: &[S], only: Only, limits: &Limits) -> Result
     if sources.is_empty() {
         return Err(SourceError::NoneNamed);
     }
-    let mut reader = Reader {
-        limits,
-        only,
-        left: limits.total_bytes,
-        files: 0,
-        passages: 0,
-        unwanted: 0,
-        loaded: Loaded::default(),
-    };
+    let mut reader =
+        Reader { limits, only, left: limits.total_bytes, files: 0, passages: 0, loaded: Loaded::default() };
     for source in sources {
         reader.source(source.as_ref())?;
     }
-    let Reader { loaded, unwanted, .. } = reader;
-    if loaded.documents.is_empty() && unwanted == 0 {
+    let Reader { loaded, .. } = reader;
+    if loaded.documents.is_empty() && loaded.unwanted == 0 {
         let names: Vec<&str> = sources.iter().map(AsRef::as_ref).collect();
         let first = loaded.skipped.first().map(|skipped| format!("{}: {}", skipped.source, skipped.why));
         return Err(SourceError::Nothing { sources: names.join(", "), skipped: loaded.skipped.len(), first });
@@ -66,8 +59,6 @@ struct Reader<'a> {
     left: u64,
     files: usize,
     passages: usize,
-    /// Readable documents of a kind that is not wanted here.
-    unwanted: usize,
     loaded: Loaded,
 }
 
@@ -104,7 +95,7 @@ impl Reader<'_> {
         };
         match read {
             Ok(Some((kind, passages))) => self.keep(name, kind, passages),
-            Ok(None) => self.unwanted += 1,
+            Ok(None) => self.loaded.unwanted += 1,
             Err(why) => self.loaded.skipped.push(Skipped { source: name.to_owned(), why }),
         }
     }

@@ -30,6 +30,9 @@ pub struct Loaded {
     pub documents: Vec<Document>,
     /// What was not read, and why.
     pub skipped: Vec<Skipped>,
+    /// How many documents were left out because another kind was wanted.
+    #[serde(default)]
+    pub unwanted: usize,
 }
 
 impl Loaded {

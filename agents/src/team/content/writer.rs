@@ -1,0 +1,27 @@
+use super::compose::compose;
+use crate::team::{Draft, Notes, WRITER};
+use crate::{Agent, Context, Result, Service};
+
+/// Composes sentences with citations out of findings: `content.writer`.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer;
+
+impl Writer {
+    /// `content.writer`.
+    pub fn service() -> Service {
+        WRITER.by(Self).workers(2).may([])
+    }
+}
+
+impl Agent<Notes, Draft> for Writer {
+    async fn handle(&self, ctx: Context, notes: Notes) -> Result<Draft> {
+        let mut draft = compose(notes.question, notes.notes.into());
+        let remark = match draft.sentences.len() {
+            1 => "1 sentence".to_owned(),
+            n => format!("{n} sentences"),
+        };
+        ctx.progress(1.0, &remark);
+        draft.remarks.insert(WRITER.name().to_owned(), remark);
+        Ok(draft)
+    }
+}

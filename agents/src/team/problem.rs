@@ -1,0 +1,38 @@
+//! What is wrong with a source, as a failure of whoever had to read it.
+
+use callboard_broker::code;
+
+use crate::Failure;
+use crate::source::SourceError;
+
+/// Another try reads the same, so it is permanent, except that an address may answer later.
+pub(super) fn failure(error: &SourceError) -> Failure {
+    let may_pass = match error {
+        SourceError::Fetch { status, .. } => status.is_none_or(|status| status >= 500 || status == 429),
+        _ => false,
+    };
+    let failure = if may_pass { Failure::transient } else { Failure::permanent };
+    failure(error.to_string()).code(code_of(error))
+}
+
+fn code_of(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::NoneNamed | SourceError::Nothing { .. } => code::EMPTY_SOURCES,
+        SourceError::Missing { .. } => code::NO_SOURCE,
+        SourceError::Unreadable { .. } => code::UNREADABLE,
+        SourceError::Fetch { status: Some(_), .. } => code::HTTP_STATUS,
+        SourceError::Fetch { .. } => code::HTTP_UNREACHABLE,
+    }
+}
+
+/// In a few words, for the list of what was skipped.
+pub(super) fn phrase(error: &SourceError) -> String {
+    match error {
+        SourceError::NoneNamed => "no source named".into(),
+        SourceError::Missing { .. } => "no such file or folder".into(),
+        SourceError::Unreadable { why, .. } => format!("not readable: {why}"),
+        SourceError::Fetch { why, .. } => why.clone(),
+        SourceError::Nothing { first: Some(first), .. } => format!("nothing to read in it: {first}"),
+        SourceError::Nothing { .. } => "nothing to read in it".into(),
+    }
+}

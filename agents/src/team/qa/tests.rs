@@ -1,0 +1,54 @@
+//! The checkers of facts over a real file.
+
+use super::Fact;
+use crate::Agent;
+use crate::extract::Claim;
+use crate::team::{Checked, Draft, Library, Review, Sentence};
+use crate::testing::World;
+
+const MILL: &str = "The mill was built in 1843 by Ada Müller. It burnt in 1901.";
+
+fn claim(quote: &str) -> Claim {
+    Claim { text: quote.into(), source: "mill.txt".into(), locator: "line 1".into(), quote: quote.into(), score: 1.0 }
+}
+
+fn draft(sentences: &[(&str, usize)], quotes: &[&str]) -> Draft {
+    let sentence = |(text, cites): &(&str, usize)| Sentence { text: (*text).into(), cites: vec![*cites], answers: 0 };
+    Draft {
+        sentences: sentences.iter().map(sentence).collect(),
+        claims: quotes.iter().map(|quote| claim(quote)).collect(),
+        ..Draft::default()
+    }
+}
+
+async fn check(draft: Draft) -> Checked {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mill.txt"), MILL).unwrap();
+    let sources = vec![folder.path().to_str().unwrap().to_owned()];
+    Fact::new(&Library::default()).handle(World::new().context(), Review { draft, sources }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_sentence_whose_number_is_not_in_its_source_is_dropped() {
+    let sentences = [("The mill was built in 1844 by Ada Müller.", 1), ("It burnt in 1901.", 2)];
+    let checked = check(draft(&sentences, &["The mill was built in 1843 by Ada Müller.", "It burnt in 1901."])).await;
+    assert_eq!(checked.draft.sentences.len(), 1);
+    assert_eq!((checked.dropped.len(), checked.dropped[0].claim.text.contains("1844")), (1, true));
+    assert_eq!(checked.draft.claims.len(), 2, "the claim itself stands");
+}
+
+#[tokio::test]
+async fn a_quotation_that_is_not_in_its_source_is_dropped_and_numbers_close_up() {
+    let quotes = ["The mill was built in 1850.", "It burnt in 1901."];
+    let checked = check(draft(&[("The mill was built in 1850.", 1), ("It burnt in 1901.", 2)], &quotes)).await;
+    assert_eq!(checked.dropped[0].why, "its quotation is not in its source");
+    assert_eq!((checked.draft.claims.len(), &checked.draft.sentences[0].cites), (1, &vec![1]));
+}
+
+#[tokio::test]
+async fn a_source_that_nobody_read_proves_nothing() {
+    let mut draft = draft(&[("It burnt in 1901.", 1)], &["It burnt in 1901."]);
+    draft.claims[0].source = "other.txt".into();
+    let checked = check(draft).await;
+    assert_eq!(checked.dropped[0].why, "its source was not read");
+}
