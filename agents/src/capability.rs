@@ -71,7 +71,7 @@ impl<Req: Payload, Res: Payload> Capability<Req, Res> {
     }
 
     /// The name as the broker takes it.
-    pub(crate) fn id(&self) -> CapabilityName {
+    pub fn id(&self) -> CapabilityName {
         CapabilityName::parse(self.name).expect("`new` has checked the grammar")
     }
 

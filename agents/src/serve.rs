@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use callboard_broker::BoxFuture;
+use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
 
 use crate::service::{Handler, Start};
@@ -89,6 +90,10 @@ impl<A: Agent<Req, Res>, Req: Payload, Res: Payload> Handler for Typed<A, Req, R
 
     fn can_handle(&self, task: &TaskInfo) -> bool {
         self.agent.can_handle(task)
+    }
+
+    fn fits(&self, request: &Body) -> Result<(), Error> {
+        request.fits::<Req>()
     }
 }
 

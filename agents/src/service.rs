@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::BoxFuture;
+use callboard_broker::error::Error;
 use callboard_broker::messages::QUEUE;
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
@@ -47,6 +48,10 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether it would take this task.
     fn can_handle(&self, task: &TaskInfo) -> bool;
+
+    /// Whether a request can be read as what the handler takes; what cannot becomes a dead letter. Costs nothing for a
+    /// value of the very type, a decoding otherwise.
+    fn fits(&self, request: &Payload) -> Result<(), Error>;
 }
 
 /// Makes the handlers of a service, at each start and restart of a cell, one per [`Door`] and in their order.
@@ -80,7 +85,7 @@ pub struct Hearing {
 }
 
 /// When a cell that ended is started again. OTP's words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
     /// Always. The default.

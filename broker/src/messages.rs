@@ -147,9 +147,9 @@ impl ReplyTo {
     }
 
     /// Resolves when the asker no longer waits.
-    pub async fn unwanted(&self) {
+    pub fn unwanted(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut asker = self.asker.clone();
-        while asker.changed().await.is_ok() {}
+        async move { while asker.changed().await.is_ok() {} }
     }
 }
 

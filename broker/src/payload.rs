@@ -82,6 +82,14 @@ impl Payload {
         }
     }
 
+    /// Whether it can be taken as `T`: free for a value of that very type, a decoding otherwise.
+    pub fn fits<T: DeserializeOwned + 'static>(&self) -> Result<(), Error> {
+        match &self.0.value {
+            Some((value, _)) if value.is::<T>() => Ok(()),
+            _ => self.read::<T>().map(drop),
+        }
+    }
+
     /// The value as `T`, decoded from its text; the payload stays.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         decode(self.json()?)

@@ -1,6 +1,32 @@
 //! A distributed, actor-based runtime for teams of AI agents.
+//!
+//! This crate is what users add: it runs agents as actors and re-exports what they need of the others.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `node` | a running node: build it, ask it, submit to it, stop it |
+//! | [`tree`] | supervision in OTP's words |
+//! | [`workflow`] | graphs of tasks |
+//! | `cell` | one agent as an actor, and pools of them |
+//! | [`diag`] | `diag.echo`, for operators and tests |
+//! | [`broker`], [`agents`] | the crates below, whole |
 
+// `#[payload]` names this crate, also in it.
+extern crate self as callboard;
+
+mod cell;
+pub mod diag;
+mod node;
 pub mod period;
 mod settings;
 pub mod tree;
 pub mod workflow;
+
+pub use callboard_agents as agents;
+pub use callboard_agents::*;
+pub use callboard_broker as broker;
+pub use cell::hub::{Note, Said};
+pub use cell::stats::{Reading, quantile};
+pub use node::{Child, Event, Node, NodeBuilder, Submit, Supervisor};
+pub use tree::Strategy;
+pub use workflow::Workflow;

@@ -167,4 +167,8 @@ impl<A: StatefulAgent<Req, Res>, Req: Payload, Res: Payload> Handler for Over<A,
     fn can_handle(&self, _task: &TaskInfo) -> bool {
         true
     }
+
+    fn fits(&self, request: &Body) -> Result<(), Error> {
+        request.fits::<Req>()
+    }
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use callboard_agents::{Restart, Shutdown};
 use serde::{Deserialize, Serialize};
 
 use super::child::StartCtx;
@@ -18,19 +19,6 @@ use super::policy::{Backoff, Intensity};
 
 /// The longest id of a child, in bytes.
 pub const MAX_ID: usize = 80;
-
-/// When a child that ended is started again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// Always. The default.
-    #[default]
-    Permanent,
-    /// Only after an abnormal end: error, panic, kill, a failed start.
-    Transient,
-    /// Never; it leaves the tree when it ends.
-    Temporary,
-}
 
 /// Which children are restarted when one ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,17 +31,6 @@ pub enum Strategy {
     OneForAll,
     /// That one and those started after it.
     RestForOne,
-}
-
-/// How long a child may take to stop before it is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// Killed at once.
-    BrutalKill,
-    /// Asked to stop, killed after this time. The default for workers is 5 s.
-    Timeout(Duration),
-    /// Waited for without end; only for supervisors, whose children have limits of their own. Their default.
-    Infinity,
 }
 
 /// What a child is.

@@ -11,8 +11,11 @@
 //! | `inputs`, `template`, `fill` | `{{inputs.key}}`, `{{task.field}}`, and what they stand for |
 //! | `graph` | what waits for what, and what may start now |
 //! | `builder` | the same from Rust, with types |
+//! | `agent` | the agent that delegates the tasks of a graph |
+//! | `route` | which capability takes a task that is only described |
 //! | `draw` | the graph as text, Mermaid or Graphviz |
 
+mod agent;
 mod builder;
 mod check;
 mod document;
@@ -21,8 +24,11 @@ mod fill;
 mod graph;
 mod inputs;
 mod read;
+mod route;
 mod template;
 
+pub use agent::WORKFLOW;
+pub(crate) use agent::service;
 pub use builder::{Input, Task, Workflow};
 pub use document::{
     DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,

@@ -1,0 +1,121 @@
+//! One message: work on it, then answer. At most once: what fails is told to the asker and not tried again.
+
+use std::sync::Arc;
+
+use callboard_agents::host::Facts;
+use callboard_agents::service::Handler;
+use callboard_broker::dead_letter::Reason;
+use callboard_broker::error::{Error, Remote, Result};
+use callboard_broker::messages::{Incoming, ReplyTo};
+use callboard_broker::payload::Payload;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::grants::Grants;
+use super::host::RequestHost;
+use super::pool::Pool;
+use super::slot::{Permit, Slots};
+use super::stats::Ended;
+use super::work::{Quit, Worked, timed_out, work};
+
+/// A message at its cell.
+pub(crate) struct Answering {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) held: Option<Permit>,
+    pub(crate) quit: watch::Receiver<Quit>,
+}
+
+impl Answering {
+    /// Runs it. The reason, when the agent asked to be rebuilt.
+    pub(crate) async fn run(self, incoming: Incoming) -> Option<String> {
+        let span = tracing::info_span!(
+            "agent.request",
+            capability = %incoming.message.capability, from = &*incoming.message.from,
+            run = incoming.message.run.as_ref().map(tracing::field::display),
+            node = %self.pool.hub.name, agent = &*self.pool.name,
+        );
+        self.work(incoming).instrument(span).await
+    }
+
+    async fn work(mut self, incoming: Incoming) -> Option<String> {
+        if let Err(error) = self.handler.fits(&incoming.message.body) {
+            incoming.refuse(Reason::Undecodable, &error.to_string());
+            return None;
+        }
+        let Incoming { message, reply, place, .. } = incoming;
+        let hub = self.pool.hub.clone();
+        let _running = (self.pool.stats.begin(), hub.stats.begin());
+        let began = Instant::now();
+        let deadline = self.pool.options.deadline.map_or(message.deadline, |limit| message.deadline.min(began + limit));
+        let facts = Facts {
+            agent: self.pool.name.clone(),
+            capability: message.capability,
+            task: None,
+            run: message.run,
+            team: self.pool.team.clone(),
+            attempt: 1,
+            deadline,
+        };
+        let grants = Grants::new(&facts, self.pool.grants.clone());
+        let host = RequestHost::new(hub.clone(), facts, grants, None, message.hops);
+        let unwanted = reply.as_ref().map(ReplyTo::unwanted);
+        let asker_gone = async {
+            match unwanted {
+                Some(unwanted) => unwanted.await,
+                None => std::future::pending().await,
+            }
+            Error::Cancelled { by: "its asker, who no longer waits".into() }
+        };
+        let slots = (&self.slots, self.held.take());
+        let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &mut self.quit).await;
+        let fatal = match &worked {
+            Worked::Failed(remote) if remote.fatal => Some(remote.message.clone()),
+            _ => None,
+        };
+        let (answer, ended) = self.answer(worked, &host);
+        self.pool.stats.ended(ended, began.elapsed());
+        hub.stats.ended(ended, began.elapsed());
+        drop(place);
+        match (reply, answer) {
+            (Some(reply), answer) => reply.send(answer),
+            (None, Err(error)) => tracing::info!(%error, "a notification came to nothing"),
+            (None, Ok(_)) => {}
+        }
+        fatal
+    }
+
+    fn answer(&self, worked: Worked, host: &RequestHost) -> (Result<Payload>, Ended) {
+        let name = || self.pool.name.as_ref().into();
+        match worked {
+            Worked::Done(response) => (Ok(response), Ended::Done),
+            Worked::Failed(remote) => (Err(self.failed(remote)), Ended::Failed),
+            Worked::Panicked(remote) => {
+                self.pool.stats.panicked();
+                (Err(Error::Crashed { to: name(), reason: crash_reason(&remote).into() }), Ended::Failed)
+            }
+            Worked::TimedOut(limit) => {
+                let error = match host.kept.is_set() {
+                    true => self.failed(timed_out(&self.pool.name, limit, host)),
+                    false => Error::Deadline { to: name(), limit },
+                };
+                (Err(error), Ended::Failed)
+            }
+            Worked::Unwanted(error) => (Err(error), Ended::Withdrawn),
+            Worked::HandedBack => {
+                (Err(Error::Cancelled { by: "the node, which is stopping".into() }), Ended::Withdrawn)
+            }
+        }
+    }
+
+    fn failed(&self, failure: Remote) -> Error {
+        Error::Failed { to: self.pool.name.as_ref().into(), failure: Box::new(failure) }
+    }
+}
+
+/// The panic's own words, without the sentence that was put around them on the way.
+fn crash_reason(remote: &Remote) -> &str {
+    remote.message.split_once("crashed: ").map_or(remote.message.as_str(), |(_, reason)| reason)
+}

@@ -1,0 +1,218 @@
+//! What an agent may reach, enforced here and not by its prompt.
+
+use std::sync::Arc;
+
+use callboard_agents::Grant;
+use callboard_agents::host::Facts;
+use callboard_broker::BoxFuture;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
+use callboard_broker::subject::CapabilityName;
+
+/// The grants of one agent in one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Grants {
+    agent: Arc<str>,
+    run: Option<callboard_broker::id::RunId>,
+    list: Arc<[Grant]>,
+}
+
+impl Grants {
+    pub(crate) fn new(facts: &Facts, list: Arc<[Grant]>) -> Self {
+        Self { agent: facts.agent.clone(), run: facts.run.clone(), list }
+    }
+
+    /// Whether it may ask, tell and delegate to a capability.
+    pub(crate) fn call(&self, capability: &CapabilityName) -> Result<()> {
+        let covers = |grant: &Grant| match grant {
+            Grant::AnyCapability => true,
+            Grant::Capability(name) => match name.strip_suffix(".*") {
+                Some(prefix) => is_below(capability.as_str(), prefix),
+                None => name == capability.as_str(),
+            },
+            _ => false,
+        };
+        if self.list.iter().any(covers) { Ok(()) } else { Err(self.denied(format!("call {capability}"))) }
+    }
+
+    fn read(&self, key: &Key) -> Result<()> {
+        let covers = |grant: &Grant| match grant {
+            Grant::Read(prefix) => is_below(key.as_str(), prefix),
+            other => self.owns(other, key),
+        };
+        if self.list.iter().any(covers) { Ok(()) } else { Err(self.denied(format!("read {key}"))) }
+    }
+
+    fn write(&self, key: &Key) -> Result<()> {
+        if self.list.iter().any(|grant| self.owns(grant, key)) {
+            Ok(())
+        } else {
+            Err(self.denied(format!("write {key}")))
+        }
+    }
+
+    fn owns(&self, grant: &Grant, key: &Key) -> bool {
+        match (grant, key.scope()) {
+            (Grant::OwnRun, Scope::Run(run)) => self.run.as_ref() == Some(&run),
+            (Grant::Team(team), Scope::Team(of)) => **team == *of,
+            (Grant::Global(prefix), Scope::Global) => {
+                let name = key.as_str().strip_prefix("global.").unwrap_or_default();
+                prefix.is_empty() || is_below(name, prefix)
+            }
+            _ => false,
+        }
+    }
+
+    /// A prefix is read as the key it would be: it must lie wholly inside what is granted.
+    fn read_below(&self, prefix: &str) -> Result<()> {
+        match Key::parse(prefix) {
+            Ok(key) => self.read(&key),
+            Err(_) => self.whole_scope(prefix),
+        }
+    }
+
+    fn whole_scope(&self, prefix: &str) -> Result<()> {
+        let covers = |grant: &Grant| match grant {
+            Grant::OwnRun => self.run.as_ref().is_some_and(|run| prefix == format!("run.{run}")),
+            Grant::Team(team) => prefix == format!("team.{team}"),
+            Grant::Global(inner) => inner.is_empty() && prefix == "global",
+            Grant::Read(inner) => !inner.is_empty() && is_below(prefix, inner),
+            _ => false,
+        };
+        if self.list.iter().any(covers) {
+            Ok(())
+        } else {
+            Err(self.denied(format!("read everything below \"{prefix}\"")))
+        }
+    }
+
+    fn denied(&self, what: String) -> Error {
+        Error::Denied { who: (&*self.agent).into(), what: what.into() }
+    }
+}
+
+fn is_below(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Shared state, as far as the grants go. Writes are signed with the agent's name and its task, whatever they say.
+pub(crate) struct Guarded {
+    inner: Arc<dyn States>,
+    grants: Grants,
+    task: Option<(callboard_broker::id::TaskId, u32)>,
+}
+
+impl Guarded {
+    pub(crate) fn new(inner: Arc<dyn States>, grants: Grants, facts: &Facts) -> Self {
+        let task = facts.task.clone().map(|task| (task, facts.attempt));
+        Self { inner, grants, task }
+    }
+}
+
+impl States for Guarded {
+    fn get(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<StateEntry>>>> {
+        Box::pin(async move {
+            keys.iter().try_for_each(|key| self.grants.read(key))?;
+            self.inner.get(keys).await
+        })
+    }
+
+    fn list(&self, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
+        Box::pin(async move {
+            self.grants.read_below(&prefix)?;
+            self.inner.list(prefix).await
+        })
+    }
+
+    fn put(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Put>>> {
+        Box::pin(async move {
+            let refused: Vec<Option<Error>> = writes.iter().map(|w| self.grants.write(&w.key).err()).collect();
+            let sign = |w: Write| Write { by: self.grants.agent.to_string(), task: self.task.clone(), ..w };
+            let allowed =
+                writes.into_iter().zip(&refused).filter(|(_, no)| no.is_none()).map(|(w, _)| sign(w)).collect();
+            let mut answers = self.inner.put(allowed).await.into_iter();
+            let lost = || Err(Error::Unknown { what: "a state write".into() });
+            refused.into_iter().map(|no| no.map_or_else(|| answers.next().unwrap_or_else(lost), Err)).collect()
+        })
+    }
+
+    fn watch(&self, prefix: String) -> BoxFuture<'_, Result<Box<dyn Watch>>> {
+        Box::pin(async move {
+            self.grants.read_below(&prefix)?;
+            self.inner.watch(prefix).await
+        })
+    }
+
+    fn history(&self, key: Key) -> BoxFuture<'_, Result<Vec<Change>>> {
+        Box::pin(async move {
+            self.grants.read(&key)?;
+            self.inner.history(key).await
+        })
+    }
+
+    fn at(&self, moment: Moment, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
+        Box::pin(async move {
+            self.grants.read_below(&prefix)?;
+            self.inner.at(moment, prefix).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(list: &[Grant]) -> Grants {
+        let run = callboard_broker::id::RunId::parse("r1").ok();
+        Grants { agent: "a".into(), run, list: list.into() }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_refused() {
+        let keys =
+            ["run.r1.x", "run.r2.x", "team.qa.x", "team.web.x", "global.prices", "global.prices.eur", "global.other"];
+        let kinds: [(Grant, &[&str], &[&str]); 6] = [
+            (Grant::OwnRun, &["run.r1.x"], &["run.r1.x"]),
+            (Grant::Team("qa".into()), &["team.qa.x"], &["team.qa.x"]),
+            (
+                Grant::Global("prices".into()),
+                &["global.prices", "global.prices.eur"],
+                &["global.prices", "global.prices.eur"],
+            ),
+            (Grant::Global(String::new()), &keys[4..], &keys[4..]),
+            (Grant::Read("global.prices".into()), &["global.prices", "global.prices.eur"], &[]),
+            (Grant::AnyCapability, &[], &[]),
+        ];
+        for (grant, read, write) in kinds {
+            let held = grants(std::slice::from_ref(&grant));
+            for key in keys {
+                let parsed = Key::parse(key).unwrap();
+                assert_eq!(held.read(&parsed).is_ok(), read.contains(&key), "{grant:?} reads {key}");
+                assert_eq!(held.write(&parsed).is_ok(), write.contains(&key), "{grant:?} writes {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_read_only_when_all_below_it_is_granted() {
+        let own = grants(&[Grant::OwnRun]);
+        assert!(own.read_below("run.r1").is_ok());
+        for prefix in ["", "run", "run.r2", "global", "team.qa"] {
+            assert!(own.read_below(prefix).is_err(), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_capability_is_called_by_name_or_by_the_family_it_belongs_to() {
+        let research = CapabilityName::parse("research.web").unwrap();
+        for (grant, allowed) in [
+            (Grant::AnyCapability, true),
+            (Grant::Capability("research.web".into()), true),
+            (Grant::Capability("research.*".into()), true),
+            (Grant::Capability("re.*".into()), false),
+            (Grant::OwnRun, false),
+        ] {
+            assert_eq!(grants(std::slice::from_ref(&grant)).call(&research).is_ok(), allowed, "{grant:?}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The inside of a `Context`: what the runtime does when an agent calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_agents::TaskInfo;
+use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served};
+use callboard_broker::BoxFuture;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::event::NewEvent;
+use callboard_broker::id::TaskId;
+use callboard_broker::messages::{ASK_DEADLINE, Broadcast, Message, TTL};
+use callboard_broker::payload::Payload;
+use callboard_broker::state::States;
+use callboard_broker::task::Outcome;
+use callboard_broker::tasks::Until;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::grants::{Grants, Guarded};
+use super::hub::{Hub, Kept, Note, Said};
+use super::journal::Journal;
+use super::slot::Load;
+
+/// One request's host.
+pub(crate) struct RequestHost {
+    hub: Arc<Hub>,
+    facts: Facts,
+    grants: Grants,
+    journal: Option<Arc<Journal>>,
+    load: Arc<Load>,
+    hops: Vec<Arc<str>>,
+    /// Set once, when the request has ended or is no longer wanted.
+    ended: watch::Sender<Option<Error>>,
+    pub(crate) kept: Kept,
+}
+
+impl RequestHost {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        facts: Facts,
+        grants: Grants,
+        journal: Option<Arc<Journal>>,
+        mut hops: Vec<Arc<str>>,
+    ) -> Arc<Self> {
+        hops.push(facts.agent.clone());
+        let (ended, _) = watch::channel(None);
+        Arc::new(Self { hub, facts, grants, journal, load: Arc::default(), hops, ended, kept: Kept::default() })
+    }
+
+    pub(crate) fn load(&self) -> Arc<Load> {
+        self.load.clone()
+    }
+
+    /// From now on every call answers `Cancelled`, and what the handler drops is left alone.
+    pub(crate) fn end(&self, why: Error) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(why);
+            }
+            first
+        });
+    }
+
+    fn live(&self) -> Result<()> {
+        self.ended.borrow().as_ref().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    fn journal(&self, what: &str) -> Result<&Arc<Journal>> {
+        self.journal.as_ref().ok_or_else(|| Error::Denied {
+            who: (&*self.facts.agent).into(),
+            what: format!("{what} while it answers an ask: only a task has a log to keep it in").into(),
+        })
+    }
+
+    /// Runs a call under the request's end: an end that comes first wins.
+    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.live()?;
+        let mut ended = self.ended.subscribe();
+        tokio::select! {
+            result = call => result,
+            why = ended.wait_for(Option::is_some) => {
+                let why = why.ok().and_then(|why| why.clone());
+                Err(why.unwrap_or_else(|| Error::Cancelled { by: "the runtime".into() }))
+            }
+        }
+    }
+
+    fn message(&self, call: Call, limit: Duration) -> Result<Message> {
+        self.grants.call(&call.capability)?;
+        let limit = call.deadline.unwrap_or(limit);
+        Ok(Message {
+            to: call.to,
+            capability: call.capability,
+            from: self.facts.agent.clone(),
+            body: call.body,
+            deadline: (Instant::now() + limit).min(self.facts.deadline),
+            run: self.facts.run.clone(),
+            hops: self.hops.clone(),
+            traceparent: None,
+        })
+    }
+
+    fn note(&self, what: Said) {
+        let note = Note { task: self.facts.task.clone(), agent: self.facts.agent.clone(), what };
+        // Nobody listening is the normal case.
+        let _ = self.hub.notes.send(note);
+    }
+}
+
+impl Host for RequestHost {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn ask(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
+        Box::pin(async move {
+            let _open = self.load.call();
+            let message = self.message(call, ASK_DEADLINE)?;
+            let (started, agent) = (Instant::now(), message.to.to_string());
+            let body = self.within(self.hub.broker.messages.ask(message)).await?;
+            Ok(Answer { body, agent: agent.into(), took: started.elapsed() })
+        })
+    }
+
+    fn tell(&self, call: Call) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let _open = self.load.call();
+            // A notification outlives the request that sent it, so the request's own deadline does not shorten it.
+            let limit = call.deadline.unwrap_or(TTL);
+            let message = Message { deadline: Instant::now() + limit, ..self.message(call, limit)? };
+            let told = self.within(async { Ok(self.hub.broker.messages.tell(vec![message]).await) }).await?;
+            told.into_iter().next().unwrap_or_else(|| Err(Error::Unknown { what: "a notification".into() }))
+        })
+    }
+
+    fn broadcast(&self, topic: &str, body: Payload) -> BoxFuture<'_, Result<()>> {
+        let topic = topic.into();
+        Box::pin(async move {
+            let _open = self.load.call();
+            let broadcast = Broadcast { topic, from: self.facts.agent.clone(), body };
+            self.within(self.hub.broker.messages.broadcast(broadcast)).await
+        })
+    }
+
+    fn delegate(&self, order: Order) -> BoxFuture<'_, Result<TaskId>> {
+        Box::pin(async move {
+            let _open = self.load.call();
+            self.grants.call(&order.capability)?;
+            let journal = self.journal("delegate")?;
+            self.within(journal.delegate(&self.hub.broker, order)).await
+        })
+    }
+
+    fn outcome(&self, child: TaskId) -> BoxFuture<'_, Result<Outcome>> {
+        Box::pin(async move {
+            let _open = self.load.wait();
+            let limit = self.facts.deadline.saturating_duration_since(Instant::now());
+            let waiting = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, limit);
+            let outcome = self.within(waiting).await?.pop();
+            outcome.ok_or_else(|| Error::Deadline { to: format!("task {child}").into(), limit })
+        })
+    }
+
+    fn abandon(&self, child: TaskId) {
+        if self.live().is_err() {
+            return;
+        }
+        let (tasks, by) =
+            (self.hub.broker.tasks.clone(), format!("{}, which no longer waits for it", self.facts.agent));
+        // A drop cannot wait; the cancel is one write and outlives nothing.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { tasks.cancel(child, by).await });
+        }
+    }
+
+    fn recorded(&self, step: &str) -> Result<Option<Payload>> {
+        self.live()?;
+        self.journal.as_ref().map_or(Ok(None), |journal| journal.recorded(step))
+    }
+
+    fn record(&self, step: &str, value: Payload) -> BoxFuture<'_, Result<()>> {
+        let step = step.to_owned();
+        Box::pin(async move {
+            let _open = self.load.call();
+            match &self.journal {
+                Some(journal) => self.within(journal.record(&self.hub.broker, &step, value)).await,
+                None => self.live(),
+            }
+        })
+    }
+
+    fn states(&self) -> Arc<dyn States> {
+        Arc::new(Guarded::new(self.hub.broker.states.clone(), self.grants.clone(), &self.facts))
+    }
+
+    fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>> {
+        let kind = kind.to_owned();
+        Box::pin(async move {
+            let _open = self.load.call();
+            let event = NewEvent {
+                kind,
+                agent: self.facts.agent.to_string(),
+                run: self.facts.run.clone(),
+                task: self.facts.task.clone(),
+                payload: fact,
+            };
+            event.check()?;
+            let published = self.within(async { Ok(self.hub.broker.events.publish(vec![event]).await) }).await?;
+            published.into_iter().next().map_or(Ok(()), |seq| seq.map(drop))
+        })
+    }
+
+    fn progress(&self, done: f32, note: String) {
+        self.note(Said::Progress { done: done.clamp(0.0, 1.0), note });
+    }
+
+    fn say(&self, text: String) {
+        self.note(Said::Text(text));
+    }
+
+    fn keep(&self, partial: Payload) {
+        if self.live().is_ok() {
+            self.kept.set(partial);
+        }
+    }
+
+    fn served(&self) -> Vec<Served> {
+        self.hub.registry.served()
+    }
+
+    fn is_declined(&self, task: &TaskInfo) -> bool {
+        self.hub.registry.is_declined(task)
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, Error> {
+        Box::pin(async move {
+            let mut ended = self.ended.subscribe();
+            let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+            why.unwrap_or_else(|| Error::Cancelled { by: "the runtime".into() })
+        })
+    }
+}

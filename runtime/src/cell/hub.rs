@@ -1,0 +1,188 @@
+//! What all cells of a node share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use callboard_agents::TaskInfo;
+use callboard_agents::host::Served;
+use callboard_agents::service::{Door, Handler};
+use callboard_broker::Broker;
+use callboard_broker::id::{NodeName, TaskId};
+use callboard_broker::payload::Payload;
+use callboard_broker::subject::CapabilityName;
+use callboard_broker::tasks::LEASE;
+use tokio::sync::{broadcast, watch};
+
+use super::journal::Journal;
+use super::stats::Stats;
+use super::work::Quit;
+
+/// How many progress notes a listener may fall behind before the oldest are dropped for it.
+const NOTES: usize = 1_024;
+
+/// What a node's cells share.
+pub(crate) struct Hub {
+    pub(crate) name: NodeName,
+    pub(crate) broker: Broker,
+    pub(crate) stats: Stats,
+    pub(crate) registry: Registry,
+    pub(crate) heart: Heart,
+    pub(crate) notes: broadcast::Sender<Note>,
+    /// What the whole node does with the work it has.
+    pub(crate) quit: watch::Sender<Quit>,
+}
+
+/// What an agent says while it works. Only for who listens now; never stored.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// The task it works on; none for an ask.
+    pub task: Option<TaskId>,
+    /// Who says it.
+    pub agent: Arc<str>,
+    /// What.
+    pub what: Said,
+}
+
+/// The kinds of things that an agent says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Said {
+    /// How far it is, from 0 to 1, and what it is at.
+    Progress {
+        /// From 0 to 1.
+        done: f32,
+        /// What it is at.
+        note: String,
+    },
+    /// A piece of its answer.
+    Text(String),
+}
+
+impl Hub {
+    pub(crate) fn new(name: NodeName, broker: Broker) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            broker,
+            stats: Stats::default(),
+            registry: Registry::default(),
+            heart: Heart::default(),
+            notes: broadcast::channel(NOTES).0,
+            quit: watch::channel(Quit::No).0,
+        })
+    }
+}
+
+/// A service's handler of one capability, as long as its cell lives.
+#[derive(Clone)]
+struct Entry {
+    agent: Arc<str>,
+    door: Door,
+    handler: Arc<dyn Handler>,
+}
+
+/// The capabilities that are served on this node.
+#[derive(Default)]
+pub(crate) struct Registry(RwLock<HashMap<CapabilityName, Vec<Entry>>>);
+
+impl Registry {
+    /// Announces what a started cell serves; a restarted cell replaces what it announced before.
+    pub(crate) fn announce(&self, agent: &Arc<str>, doors: &[Door], handlers: &[Arc<dyn Handler>]) {
+        let mut served = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (door, handler) in doors.iter().zip(handlers) {
+            let entries = served.entry(door.capability.clone()).or_default();
+            entries.retain(|entry| entry.agent != *agent);
+            entries.push(Entry { agent: agent.clone(), door: door.clone(), handler: handler.clone() });
+        }
+    }
+
+    /// All of them, by name.
+    pub(crate) fn served(&self) -> Vec<Served> {
+        let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let first = |(name, entries): (&CapabilityName, &Vec<Entry>)| {
+            let door = &entries.first()?.door;
+            Some(Served { capability: name.clone(), about: door.about, request: door.request.clone() })
+        };
+        let mut list: Vec<_> = served.iter().filter_map(first).collect();
+        list.sort_by(|a, b| a.capability.cmp(&b.capability));
+        list
+    }
+
+    /// Whether every agent here that serves the task's capability declines it; false when none serves it. A
+    /// `can_handle` that panics is a refusal.
+    pub(crate) fn is_declined(&self, task: &TaskInfo) -> bool {
+        let entries = {
+            let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            served.get(&task.capability).cloned().unwrap_or_default()
+        };
+        !entries.is_empty() && !entries.iter().any(|entry| takes(&entry.handler, task))
+    }
+}
+
+/// Asks a handler whether it takes a task; a panic is a no.
+pub(crate) fn takes(handler: &Arc<dyn Handler>, task: &TaskInfo) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.can_handle(task))).unwrap_or(false)
+}
+
+/// Keeps the claims of this node alive.
+#[derive(Default)]
+pub(crate) struct Heart(Mutex<HashMap<u64, Arc<Journal>>>);
+
+impl Heart {
+    /// Extends this claim until the guard is dropped.
+    pub(crate) fn hold(self: &Heart, lease: u64, journal: &Arc<Journal>) {
+        self.lock().insert(lease, journal.clone());
+    }
+
+    pub(crate) fn let_go(&self, lease: u64) {
+        self.lock().remove(&lease);
+    }
+
+    /// How many claims are held.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Journal>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Extends all claims of a node at a third of their life. A claim that no longer holds tells its attempt by itself.
+pub(crate) async fn beat(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(LEASE / 3);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let held: Vec<_> = hub.heart.lock().values().cloned().collect();
+        let mut fences = Vec::with_capacity(held.len());
+        for journal in held {
+            fences.push(journal.fence().await);
+        }
+        if fences.is_empty() {
+            continue;
+        }
+        for answer in hub.broker.tasks.extend(fences).await {
+            if let Err(error) = answer {
+                tracing::debug!(%error, "a claim was not extended");
+            }
+        }
+    }
+}
+
+/// The best answer so far of one request.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<Payload>>);
+
+impl Kept {
+    pub(crate) fn set(&self, partial: Payload) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(partial);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(crate) fn take(&self) -> Option<Payload> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,174 @@
+//! The log of one task as its attempt sees it: what earlier attempts recorded, and the fence for the next record.
+//!
+//! One append at a time: each shows the record that the one before it made, so an attempt that was replaced finds out at
+//! its next write and can record nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use callboard_broker::Broker;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::id::TaskId;
+use callboard_broker::payload::Payload;
+use callboard_broker::task::{Entry, Record, Status, Task};
+use callboard_broker::tasks::{Child, Fence};
+
+use callboard_agents::host::Order;
+
+/// How many generations of one child are looked up.
+const MAX_GENERATIONS: u32 = 1_000;
+
+/// A child that an earlier attempt delegated.
+#[derive(Clone, Debug)]
+struct Delegated {
+    child: TaskId,
+    input_hash: String,
+}
+
+/// What this attempt knows and has used so far.
+#[derive(Debug, Default)]
+struct Seen {
+    steps: HashMap<String, Payload>,
+    used_steps: HashSet<String>,
+    children: HashMap<String, Delegated>,
+    /// How many identical calls came before, for default keys.
+    twins: HashMap<(String, String), u32>,
+}
+
+/// The log of one task under one claim.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    task: Task,
+    fence: tokio::sync::Mutex<Fence>,
+    seen: Mutex<Seen>,
+}
+
+impl Journal {
+    pub(crate) fn new(task: Task, log: &[Record], fence: Fence) -> Self {
+        let mut seen = Seen::default();
+        for record in log {
+            match &record.entry {
+                Entry::Step { name, value } => {
+                    seen.steps.insert(name.clone(), value.clone());
+                }
+                Entry::Delegated { key, child, input_hash, .. } => {
+                    let delegated = Delegated { child: child.clone(), input_hash: input_hash.clone() };
+                    seen.children.insert(key.clone(), delegated);
+                }
+                Entry::Claimed { .. } | Entry::Released { .. } => {}
+            }
+        }
+        Self { task, fence: tokio::sync::Mutex::new(fence), seen: Mutex::new(seen) }
+    }
+
+    /// The fence that the attempt's last write has to show.
+    pub(crate) async fn fence(&self) -> Fence {
+        self.fence.lock().await.clone()
+    }
+
+    pub(crate) fn recorded(&self, step: &str) -> Result<Option<Payload>> {
+        let mut seen = self.lock();
+        if !seen.used_steps.insert(step.to_owned()) {
+            return Err(Error::decode(format!(
+                "the step \"{step}\" was used twice in one attempt: give each its own name"
+            )));
+        }
+        Ok(seen.steps.get(step).cloned())
+    }
+
+    pub(crate) async fn record(&self, broker: &Broker, step: &str, value: Payload) -> Result<()> {
+        let entry = Entry::Step { name: step.to_owned(), value };
+        self.append(broker, vec![entry], Vec::new()).await
+    }
+
+    /// The child for an order: the one that was recorded under its key, or a new one.
+    pub(crate) async fn delegate(&self, broker: &Broker, order: Order) -> Result<TaskId> {
+        let input_hash = order.input.content_hash()?;
+        let key = self.key(&order, &input_hash);
+        if let Some(known) = self.lock().children.get(&key) {
+            if known.input_hash == input_hash {
+                return Ok(known.child.clone());
+            }
+            let (recorded, given) = (known.input_hash.as_str().into(), input_hash.as_str().into());
+            return Err(Error::Diverged { key: key.into(), recorded, given });
+        }
+        let skipped = order.skipped.clone();
+        let child = self.child(broker, &key, order).await?;
+        let id = child.id.clone();
+        let entry = Entry::Delegated {
+            key: key.clone(),
+            child: id.clone(),
+            capability: child.capability.clone(),
+            input_hash: input_hash.clone(),
+        };
+        let child = match skipped {
+            Some(reason) => Child::Skipped(Box::new(child), reason),
+            None => Child::Queued(Box::new(child)),
+        };
+        self.append(broker, vec![entry], vec![child]).await?;
+        self.lock().children.insert(key, Delegated { child: id.clone(), input_hash });
+        Ok(id)
+    }
+
+    /// The caller's own key; or capability, input and how many identical calls came before, so that the order of
+    /// calls need not be the same in every attempt.
+    fn key(&self, order: &Order, input_hash: &str) -> String {
+        if let Some(key) = &order.key {
+            return key.clone();
+        }
+        let mut seen = self.lock();
+        let twins = seen.twins.entry((order.capability.to_string(), input_hash.to_owned())).or_default();
+        *twins += 1;
+        format!("{}/{input_hash}/{twins}", order.capability)
+    }
+
+    /// The task for an order. Under a retried parent, a child that was completed is inherited and one that is at work
+    /// is joined; one that ended otherwise gets its next generation.
+    async fn child(&self, broker: &Broker, key: &str, order: Order) -> Result<Task> {
+        let now = broker.clock.now();
+        let fresh = self.fresh(key, order, now);
+        if self.task.generation == 1 {
+            return Ok(fresh);
+        }
+        let mut newest = None;
+        for generation in 1..=MAX_GENERATIONS {
+            let id = TaskId::child(&self.task.run, &self.task.base, key, generation);
+            match broker.tasks.get(vec![id]).await?.pop().flatten() {
+                Some(view) => newest = Some(view),
+                None => break,
+            }
+        }
+        Ok(match newest {
+            None => fresh,
+            Some(view) if view.status == Status::Completed || !view.status.is_final() => view.task,
+            Some(view) => {
+                // What is to be done is what is ordered now, also where the parent's retry orders it differently.
+                let next = view.task.next_generation(Some(&self.task), now);
+                Task { id: next.id, base: next.base, generation: next.generation, retry_of: next.retry_of, ..fresh }
+            }
+        })
+    }
+
+    fn fresh(&self, key: &str, order: Order, now: u64) -> Task {
+        let Order { capability, input, description, deadline, timeout, retry, priority, depends_on, .. } = order;
+        let mut task = self.task.child(key, capability, input, now);
+        let ms = callboard_broker::clock::millis;
+        task.deadline = deadline.map_or(task.deadline, |d| task.deadline.min(now.saturating_add(ms(d))));
+        task.timeout_ms = timeout.map(ms);
+        task.description = description;
+        task.retry = retry.unwrap_or_default();
+        task.priority = priority.unwrap_or(task.priority);
+        task.depends_on = depends_on;
+        task
+    }
+
+    async fn append(&self, broker: &Broker, entries: Vec<Entry>, children: Vec<Child>) -> Result<()> {
+        let mut fence = self.fence.lock().await;
+        *fence = broker.tasks.append(fence.clone(), entries, children).await?;
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

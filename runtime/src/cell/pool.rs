@@ -1,0 +1,163 @@
+//! N cells of one service on this node, over queues that outlive them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use callboard_agents::host::Facts;
+use callboard_agents::service::{Door, ServiceOptions, Start};
+use callboard_agents::{Grant, Service};
+use callboard_broker::event::{AGENT_AVAILABLE, NewEvent};
+use callboard_broker::id::TaskId;
+use callboard_broker::messages::{ASK_DEADLINE, Address, Fill, Inbox};
+use callboard_broker::payload::Payload;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::actor;
+use super::hub::Hub;
+use super::stats::Stats;
+use crate::tree::{Backoff, ChildSpec, ChildStats, Intensity, Shutdown, SpecError, SupervisorSpec};
+
+/// How many tasks that this pool has just declined it remembers, so as not to take them again.
+const DECLINED: usize = 256;
+
+/// What the cells of one service share.
+pub(crate) struct Pool {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) name: Arc<str>,
+    pub(crate) team: Arc<str>,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) inboxes: Vec<Arc<dyn Inbox>>,
+    /// The queue of the agent's own name.
+    pub(crate) by_name: Arc<dyn Inbox>,
+    pub(crate) start: Start,
+    pub(crate) options: ServiceOptions,
+    pub(crate) grants: Arc<[Grant]>,
+    pub(crate) stats: Stats,
+    /// Cells at the moment: as configured, until the pool is scaled.
+    workers: AtomicUsize,
+    declined: Mutex<VecDeque<TaskId>>,
+}
+
+impl Pool {
+    /// Opens the queues of a service on a node. `team` is the supervisor above it.
+    pub(crate) fn open(hub: &Arc<Hub>, service: &Service, team: &str) -> Arc<Self> {
+        let options = service.options().clone();
+        let serve = |address| hub.broker.messages.serve(address, options.queue);
+        let name: Arc<str> = service.name().into();
+        Arc::new(Self {
+            inboxes: service.doors().iter().map(|d| serve(Address::Capability(d.capability.clone()))).collect(),
+            by_name: serve(Address::Agent(name.clone())),
+            hub: hub.clone(),
+            team: options.team.clone().unwrap_or_else(|| team.into()),
+            doors: service.doors().to_vec(),
+            start: service.starter(),
+            grants: options.grants.clone().into(),
+            stats: Stats::default(),
+            workers: AtomicUsize::new(options.workers),
+            declined: Mutex::default(),
+            options,
+            name,
+        })
+    }
+
+    /// The supervisor of its cells.
+    pub(crate) fn supervisor(self: &Arc<Self>) -> Result<ChildSpec, SpecError> {
+        let cells = (1..=self.options.workers).map(|n| self.cell(n));
+        let workers = u32::try_from(self.options.workers).unwrap_or(u32::MAX);
+        let spec = SupervisorSpec::new(self.name.clone(), cells)?
+            .intensity(Intensity::pool(workers))
+            .backoff(Backoff::pool())
+            .stop_together();
+        Ok(ChildSpec::supervisor(spec))
+    }
+
+    /// Its `n`th cell, from 1.
+    pub(crate) fn cell(self: &Arc<Self>, n: usize) -> ChildSpec {
+        let pool = self.clone();
+        ChildSpec::actor(format!("#{n}"), move |ctx| actor::start(pool.clone(), n, ctx))
+            .restart(self.options.restart)
+            .shutdown(Shutdown::Timeout(self.options.shutdown))
+    }
+
+    /// How many cells it has from now on, for its figures.
+    pub(crate) fn set_workers(&self, n: usize) {
+        self.workers.store(n, Ordering::Relaxed);
+    }
+
+    /// The facts of a request that is a broadcast heard at `now`.
+    pub(crate) fn facts_of_broadcast(&self, now: Instant) -> Facts {
+        Facts {
+            agent: self.name.clone(),
+            // A service has a door by construction; a broadcast comes through none of them.
+            capability: self.doors[0].capability.clone(),
+            task: None,
+            run: None,
+            team: self.team.clone(),
+            attempt: 1,
+            deadline: now + self.options.deadline.unwrap_or(ASK_DEADLINE),
+        }
+    }
+
+    /// Remembers that this pool has declined a task.
+    pub(crate) fn declined(&self, task: &TaskId) {
+        let mut declined = self.declined.lock().unwrap_or_else(PoisonError::into_inner);
+        if declined.len() == DECLINED {
+            declined.pop_front();
+        }
+        declined.push_back(task.clone());
+    }
+
+    /// What it has declined lately.
+    pub(crate) fn just_declined(&self) -> Vec<TaskId> {
+        self.declined.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Says that an agent of this pool has a free slot.
+    pub(crate) fn available(&self) -> NewEvent {
+        let capabilities: Vec<_> = self.doors.iter().map(|door| door.capability.as_str()).collect();
+        NewEvent {
+            kind: AGENT_AVAILABLE.into(),
+            agent: self.name.to_string(),
+            run: None,
+            task: None,
+            payload: Payload::of(json!({ "node": self.hub.name, "capabilities": capabilities })),
+        }
+    }
+
+    /// How full its queues are together.
+    pub(crate) fn fill(&self) -> Fill {
+        let all = self.inboxes.iter().chain([&self.by_name]).map(|inbox| inbox.fill());
+        all.reduce(|a, b| Fill {
+            waiting: a.waiting + b.waiting,
+            held: a.held + b.held,
+            limit: a.limit.max(b.limit),
+            refused: a.refused + b.refused,
+        })
+        .unwrap_or_default()
+    }
+
+    /// Its figures, for people and for `agent ls`.
+    pub(crate) fn figures(&self) -> Value {
+        let (read, fill) = (self.stats.read(), self.fill());
+        let workers = self.workers.load(Ordering::Relaxed);
+        json!({
+            "capabilities": self.doors.iter().map(|door| door.capability.as_str()).collect::<Vec<_>>(),
+            "team": &*self.team, "workers": workers, "concurrency": self.options.concurrency,
+            "slots": workers * self.options.concurrency,
+            "running": read.running, "done": read.done, "failed": read.failed, "panicked": read.panicked,
+            "retried": read.retried, "p50_ms": read.p50_ms, "p95_ms": read.p95_ms,
+            "waiting": fill.waiting, "queue": fill.limit, "busy": fill.refused,
+        })
+    }
+}
+
+/// A pool's supervisor shows the figures of the pool.
+pub(crate) struct Figures(pub(crate) Arc<Pool>);
+
+impl ChildStats for Figures {
+    fn stats(&self) -> Value {
+        self.0.figures()
+    }
+}

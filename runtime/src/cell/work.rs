@@ -1,0 +1,133 @@
+//! One request under all that may end it early.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_agents::service::Handler;
+use callboard_agents::{Context, Failure};
+use callboard_broker::code;
+use callboard_broker::error::{Class, Error, Remote};
+use callboard_broker::payload::Payload;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::catch::CatchPanic;
+use super::host::RequestHost;
+use super::slot::{Load, Permit, Slots, Slotted};
+
+/// What a cell is told to do with what it has at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Quit {
+    /// Go on.
+    #[default]
+    No,
+    /// Take nothing new, finish what is at work.
+    Finish,
+    /// Take nothing new, give back what is at work.
+    HandBack,
+}
+
+/// How the work on a request ended.
+#[derive(Debug)]
+pub(crate) enum Worked {
+    Done(Payload),
+    /// The handler gave up.
+    Failed(Remote),
+    /// The handler panicked; nothing else did.
+    Panicked(Remote),
+    /// The time for this attempt was up.
+    TimedOut(Duration),
+    /// Nobody wants it any more.
+    Unwanted(Error),
+    /// The node is going away.
+    HandedBack,
+}
+
+/// Runs a handler until it ends, its time is up, `unwanted` resolves or the cell quits.
+///
+/// The host is ended before the handler's future is dropped, so that what falls out of it (a delegation it waited for)
+/// is left alone. That also holds when this future is itself dropped, by a kill.
+pub(crate) async fn work(
+    handler: &Arc<dyn Handler>,
+    host: &Arc<RequestHost>,
+    request: Payload,
+    (slots, held): (&Arc<Slots>, Option<Permit>),
+    deadline: Instant,
+    unwanted: impl Future<Output = Error>,
+    quit: &mut watch::Receiver<Quit>,
+) -> Worked {
+    let context = Context::new(host.clone());
+    let handling = CatchPanic::new(handler.handle(context, request));
+    let mut handling = Box::pin(Slotted::new(handling, slots.clone(), host.load(), held));
+    let _ended = EndOnDrop(host);
+    let load = host.load();
+    let started = Instant::now();
+    let name = || callboard_agents::host::Host::facts(&**host).agent.to_string();
+    tokio::select! {
+        biased;
+        ended = &mut handling => match ended {
+            Ok(Ok(response)) => Worked::Done(response),
+            Ok(Err(failure)) => Worked::Failed(with_partial(failure, host)),
+            Err(panic) => Worked::Panicked(with_partial(crash(&name(), panic), host)),
+        },
+        why = unwanted => {
+            host.end(why.clone());
+            Worked::Unwanted(why)
+        }
+        () = tokio::time::sleep_until(deadline) => {
+            let limit = deadline.saturating_duration_since(started);
+            host.end(Error::Deadline { to: name().into(), limit });
+            Worked::TimedOut(limit)
+        }
+        () = cannot_finish(quit, &load) => {
+            host.end(Error::Cancelled { by: "the node, which is stopping".into() });
+            Worked::HandedBack
+        }
+    }
+}
+
+/// A stopping node hands back what it is told to, and a parent that waits for tasks which nobody here begins any more.
+async fn cannot_finish(quit: &mut watch::Receiver<Quit>, load: &Load) {
+    // An error means that the node has gone, and the claim with it.
+    let _ = quit.wait_for(|quit| *quit != Quit::No).await;
+    tokio::select! {
+        _ = quit.wait_for(|quit| *quit == Quit::HandBack) => {}
+        () = load.until_only_waits() => {}
+    }
+}
+
+/// What a time-out leaves behind.
+pub(crate) fn timed_out(agent: &str, limit: Duration, host: &RequestHost) -> Remote {
+    let error = Error::Deadline { to: agent.into(), limit };
+    with_partial(Failure::from(error), host)
+}
+
+fn crash(agent: &str, reason: String) -> Failure {
+    Failure::from(Error::Crashed { to: agent.into(), reason: reason.into() })
+}
+
+fn with_partial(failure: Failure, host: &RequestHost) -> Remote {
+    let mut remote = failure.into_remote();
+    remote.partial = remote.partial.take().or_else(|| host.kept.take());
+    remote
+}
+
+/// A request whose handler could not even be given its input.
+pub(crate) fn no_agent(capability: &str) -> Remote {
+    Remote {
+        class: Class::Permanent,
+        code: code::NO_AGENT.into(),
+        message: format!("no agent available for task: all that serve {capability} declined it"),
+        retry_after_ms: None,
+        partial: None,
+        fatal: false,
+    }
+}
+
+struct EndOnDrop<'a>(&'a RequestHost);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end(Error::Cancelled { by: "the runtime: the request has ended".into() });
+    }
+}

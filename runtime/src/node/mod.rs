@@ -1,0 +1,180 @@
+//! A running node: a process, or one of several in it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `builder` | what a node is made of, and its start |
+//! | `child` | services and supervisors, as users write them |
+//! | `client`, `submit` | what a program outside any agent may do through a node |
+//! | `control` | what other processes may ask a node |
+//! | `streams` | facts and broadcasts to watch |
+//! | `stop` | draining, signals, the end |
+
+mod builder;
+mod child;
+mod client;
+mod control;
+mod stop;
+mod streams;
+mod submit;
+
+use std::sync::Arc;
+
+use callboard_agents::state::{Party, State};
+use callboard_agents::{Ask, Capability, Payload, Run, StateKey, Tell};
+use callboard_broker::Broker;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::id::{RunId, TaskId};
+use serde_json::Value;
+
+use crate::cell::hub::Hub;
+use crate::cell::stats::Reading;
+use crate::tree::{Tree, TreeEvents, TreeInfo};
+use crate::workflow::{WORKFLOW, Workflow};
+
+pub use builder::NodeBuilder;
+pub use child::{Child, Supervisor};
+pub use streams::Event;
+pub use submit::Submit;
+
+use child::Opened;
+use client::Client;
+
+/// A running node. Cheap to clone. The last clone that goes away stops it at once; [`shutdown`](Node::shutdown) drains.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    hub: Arc<Hub>,
+    tree: Tree,
+    pools: Vec<Opened>,
+}
+
+impl Node {
+    /// One process, no server. Everything is in memory unless the builder is given a [`store`](NodeBuilder::store).
+    pub fn embedded() -> NodeBuilder {
+        NodeBuilder::embedded()
+    }
+
+    /// A node over a broker that is open already; several nodes of one process may share it.
+    pub fn over(broker: Broker) -> NodeBuilder {
+        NodeBuilder::over(broker)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.inner.hub.name.as_str()
+    }
+
+    /// The broker under it, for what this handle does not offer.
+    pub fn broker(&self) -> &Broker {
+        &self.inner.hub.broker
+    }
+
+    /// Asks whoever serves the capability.
+    pub fn ask<Req: Payload, Res: Payload>(&self, to: Capability<Req, Res>, request: Req) -> Ask<Res> {
+        Ask::over(Client::new(&self.inner.hub, to.id()), to, request)
+    }
+
+    /// Notifies whoever serves the capability.
+    pub fn tell<Req: Payload, Res: Payload>(&self, to: Capability<Req, Res>, request: Req) -> Tell {
+        Tell::over(Client::new(&self.inner.hub, to.id()), to, request)
+    }
+
+    /// Submits a task, the root of a run. `.await?` gives a [`Run`] once it is stored.
+    pub fn submit<Req: Payload, Res: Payload>(&self, to: Capability<Req, Res>, input: Req) -> Submit<Res> {
+        Submit::new(&self.inner.hub, to, input)
+    }
+
+    /// The run of that id, whoever submitted it. Its capability is not checked; a response of another type is `Decode`.
+    ///
+    /// # Errors
+    /// `Decode` for an id that is none.
+    pub fn attach<Req: Payload, Res: Payload>(&self, _to: Capability<Req, Res>, run: &str) -> Result<Run<Res>> {
+        let root = TaskId::root(&RunId::parse(run)?);
+        Ok(Run::of_tasks(self.inner.hub.broker.tasks.clone(), root))
+    }
+
+    /// Runs a workflow as a task of the capability `workflow`, which every node serves. Done when it is stored; the
+    /// workflow goes on whatever becomes of this node.
+    ///
+    /// # Errors
+    /// `Config` with all that is wrong with the graph; otherwise as for [`submit`](Node::submit).
+    pub async fn run<Out: Payload>(&self, flow: Workflow<Out>) -> Result<Run<Out>> {
+        flow.check()?;
+        let name = flow.document().name.clone();
+        let run = self.submit(WORKFLOW, flow.document().clone()).describe(name).await?;
+        Ok(Run::of_tasks(self.inner.hub.broker.tasks.clone(), TaskId::parse(run.id())?))
+    }
+
+    /// Shared state at a key, in the node's own name. A key of a run is reached from the agents of that run.
+    pub fn state<T: Payload>(&self, key: StateKey<T>) -> State<T> {
+        State::over(self.inner.hub.broker.states.clone(), &key, Party::client(self.name()))
+    }
+
+    /// How many cells the pool of a capability has on this node from now on. Cells that go finish what they have.
+    ///
+    /// # Errors
+    /// `NoRecipient` when no pool here serves it; `Unavailable` when the node is stopping.
+    pub async fn scale<Req: Payload, Res: Payload>(&self, pool: Capability<Req, Res>, workers: usize) -> Result<()> {
+        self.scale_named(pool.name(), workers).await
+    }
+
+    pub(crate) async fn scale_named(&self, capability: &str, workers: usize) -> Result<()> {
+        let serves = |o: &&Opened| o.pool.doors.iter().any(|door| door.capability.as_str() == capability);
+        let opened = self.inner.pools.iter().find(serves);
+        let opened = opened.ok_or_else(|| Error::NoRecipient { to: capability.into() })?;
+        let stopping = |e: crate::tree::TreeError| Error::unavailable(e.to_string());
+        let info = self.tree();
+        let cells = info.root.find(&opened.path).map_or(&[][..], |pool| pool.children());
+        let now = cells.len();
+        for n in now + 1..=workers.max(1) {
+            self.inner.tree.start_child(&opened.path, opened.pool.cell(n)).await.map_err(stopping)?;
+        }
+        for n in (workers.max(1) + 1..=now).rev() {
+            self.inner.tree.terminate_child(&format!("{}/#{n}", opened.path)).await.map_err(stopping)?;
+        }
+        opened.pool.set_workers(workers.max(1));
+        Ok(())
+    }
+
+    /// The supervision tree with the figures of its pools. Waits for nobody.
+    pub fn tree(&self) -> TreeInfo {
+        self.inner.tree.info()
+    }
+
+    /// What happens in the tree from now on.
+    pub fn tree_events(&self) -> TreeEvents {
+        self.inner.tree.events()
+    }
+
+    /// Ends one child of the tree as if it had crashed, by its path in [`tree`](Node::tree): to see it heal.
+    ///
+    /// # Errors
+    /// `NotFound` when no child of that path is running.
+    pub fn kill(&self, path: &str) -> Result<()> {
+        self.inner.tree.kill(path).map_err(|e| Error::not_found(e.to_string()))
+    }
+
+    /// Counters and latencies of all pools of this node together.
+    pub fn metrics(&self) -> Reading {
+        self.inner.hub.stats.read()
+    }
+
+    /// The pools of this node with their figures, in start order.
+    pub fn agents(&self) -> Vec<(String, Value)> {
+        self.inner.pools.iter().map(|opened| (opened.pool.name.to_string(), opened.pool.figures())).collect()
+    }
+
+    /// The capabilities that this node serves, by name.
+    pub fn served(&self) -> Vec<callboard_agents::host::Served> {
+        self.inner.hub.registry.served()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.name())
+    }
+}

@@ -1,0 +1,83 @@
+//! The end of a node: drained, handed back, or given up.
+
+use callboard_broker::error::{Error, Result};
+
+use super::Node;
+use crate::cell::work::Quit;
+use crate::tree::ExitReason;
+
+impl Node {
+    /// Drains: takes nothing new, lets what is at work finish within each agent's shutdown time, hands the rest back to
+    /// the queue, and stops everything in reverse order of its start. Nothing is lost and nothing is done twice.
+    ///
+    /// # Errors
+    /// `Crashed` when supervision had given up before.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.stop(Quit::Finish).await
+    }
+
+    /// Like [`shutdown`](Node::shutdown), but what is at work is handed back at once instead of finished.
+    ///
+    /// # Errors
+    /// As for `shutdown`.
+    pub async fn hand_back(&self) -> Result<()> {
+        self.stop(Quit::HandBack).await
+    }
+
+    /// Resolves when supervision has given up, with the reason. A process exits with 70 then.
+    pub async fn gave_up(&self) -> Error {
+        loop {
+            let ended = self.inner.tree.ended().await;
+            if ended.is_abnormal() {
+                return gave_up(&ended);
+            }
+            // Stopped in an orderly way: it will not give up any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Serves until the process is told to stop (SIGINT, SIGTERM), then drains.
+    ///
+    /// # Errors
+    /// `Crashed` when supervision gives up: exit with 70.
+    pub async fn until_stopped(self) -> Result<()> {
+        tokio::select! {
+            error = self.gave_up() => Err(error),
+            () = signalled() => self.shutdown().await,
+        }
+    }
+
+    async fn stop(&self, how: Quit) -> Result<()> {
+        self.inner.hub.quit.send_if_modified(|quit| {
+            let more = how > *quit;
+            *quit = how.max(*quit);
+            more
+        });
+        let ended = self.inner.tree.stop().await;
+        if ended.is_abnormal() { Err(gave_up(&ended)) } else { Ok(()) }
+    }
+}
+
+fn gave_up(reason: &ExitReason) -> Error {
+    Error::Crashed { to: "the node".into(), reason: reason.to_string().into() }
+}
+
+/// Resolves at the first SIGINT or SIGTERM. Where no handler can be installed it never does, and the default action of
+/// the signal stands.
+pub(crate) async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,160 @@
+//! Workflows end to end: order, failure, restart, and tasks that are only described.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use callboard::broker::clock::Clock;
+use callboard::broker::events::EventFilter;
+use callboard::broker::task::Status;
+use callboard::broker::tasks::TaskFilter;
+use callboard::broker::{Broker, memory};
+use callboard::diag::{ECHO, Echo, Echoed, echo};
+use callboard::workflow::{WORKFLOW, WorkflowDoc};
+use callboard::{Capability, Context, Error, Node, Result, Value, Workflow, json, payload};
+use tokio::time::Instant;
+
+#[payload]
+struct Described {
+    description: String,
+}
+
+const FREE: Capability<Described, String> = Capability::new("any.work");
+
+fn broker() -> Broker {
+    memory::open(memory::Options { clock: Clock::following_tokio(), ..memory::Options::default() })
+}
+
+fn document(text: &str) -> WorkflowDoc {
+    WorkflowDoc::from_toml("test.toml", text, None).unwrap()
+}
+
+async fn statuses(node: &Node) -> Vec<(String, Status)> {
+    let tasks = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
+    tasks.into_iter().filter_map(|view| Some((view.task.key?, view.status))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves() {
+    let node = Node::over(broker()).serve(echo().concurrency(8)).start().await.unwrap();
+    let doc = document(
+        r#"
+        name = "diamond"
+        [[task]]
+        id = "slow"
+        capability = "diag.echo"
+        input = { text = "slow", delay_ms = 1000 }
+        [[task]]
+        id = "quick"
+        capability = "diag.echo"
+        input = { text = "quick", delay_ms = 100 }
+        [[task]]
+        id = "after_quick"
+        capability = "diag.echo"
+        depends_on = ["quick"]
+        input = { text = "{{quick.text}} and more", delay_ms = 800 }
+        [[task]]
+        id = "end"
+        capability = "diag.echo"
+        input = { text = "{{slow.text}}, {{after_quick.text}}" }
+        "#,
+    );
+    let began = Instant::now();
+    let result = node.submit(WORKFLOW, doc).await.unwrap().outcome().await.unwrap();
+    assert_eq!(result["text"], "slow, quick and more");
+    assert!(began.elapsed() < Duration::from_millis(1_200), "waves would take 1,800 ms: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish() {
+    let node = Node::over(broker()).serve(echo().concurrency(8)).start().await.unwrap();
+    let doc = document(
+        r#"
+        name = "broken"
+        [[task]]
+        id = "bad"
+        capability = "diag.echo"
+        input = { text = "x", fail_times = 9 }
+        retry = { attempts = 2, base = "10ms" }
+        [[task]]
+        id = "behind"
+        capability = "diag.echo"
+        depends_on = ["bad"]
+        input = { text = "never" }
+        [[task]]
+        id = "beside"
+        capability = "diag.echo"
+        input = { text = "fine", delay_ms = 5000 }
+        "#,
+    );
+    let run = node.submit(WORKFLOW, doc).await.unwrap();
+    let Err(Error::Failed { failure, .. }) = run.outcome().await else { panic!("the run has failed") };
+    assert!(failure.message.contains("1 of 3 tasks failed: bad"), "{}", failure.message);
+    let mut statuses = statuses(&node).await;
+    statuses.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [("bad", Status::Failed), ("behind", Status::Skipped), ("beside", Status::Completed)];
+    assert_eq!(statuses, expected.map(|(id, status)| (id.to_owned(), status)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_goes_on_on_another_node_and_repeats_nothing() {
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    async fn count(_ctx: Context, echo: Echo) -> Result<Echoed> {
+        RAN.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(echo.delay_ms)).await;
+        Ok(Echoed { text: echo.text, attempt: 1 })
+    }
+    let broker = broker();
+    let first = Node::over(broker.clone()).name("first").serve(ECHO.by_fn(count)).start().await.unwrap();
+    let mut flow = Workflow::new("chain");
+    let echo = |text: Value, delay_ms: u64| json!({ "text": text, "delay_ms": delay_ms });
+    let one = flow.task_json("one", ECHO, echo(json!("a"), 10));
+    let two = flow.task_json("two", ECHO, echo(json!("{{one.text}}b"), 60_000)).after(&one);
+    let three = flow.task_json("three", ECHO, json!({ "text": "{{two.text}}c" }));
+    let flow = flow.output(three);
+    let _ = two;
+    let run = first.run(flow).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(first);
+    let second = Node::over(broker).name("second").serve(ECHO.by_fn(count)).start().await.unwrap();
+    assert_eq!(run.outcome().await.unwrap().text, "{{one.text}}bc".replace("{{one.text}}", "a"));
+    assert_eq!(RAN.load(Ordering::SeqCst), 4, "one, two twice because it was at work, three");
+    second.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded() {
+    let free = FREE.by_fn(|_ctx, work: Described| async move { Ok(format!("did: {}", work.description)) });
+    let node = Node::over(broker()).serve(echo()).serve(free).start().await.unwrap();
+    let doc = document("name = \"free\"\n[[task]]\nid = \"it\"\ndescription = \"count the otters\"\n");
+    let result = node.submit(WORKFLOW, doc).await.unwrap().outcome().await.unwrap();
+    assert_eq!(result, json!("did: count the otters"));
+    let filter = EventFilter { types: vec!["task.routed".into()], run: None };
+    let routed = node.broker().events.read(filter, 1, 10).await.unwrap();
+    assert_eq!(routed[0].payload.value().unwrap()["capability"], "any.work");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_where_the_other_agents_of_the_run_find_it() {
+    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+    let doc = document("name = \"w\"\n[[task]]\nid = \"it\"\ncapability = \"diag.echo\"\ninput = { text = \"x\" }\n");
+    let run = node.submit(WORKFLOW, doc).run("w-1").await.unwrap();
+    run.outcome().await.unwrap();
+    let entries = node.broker().states.list("run.w-1".into()).await.unwrap();
+    assert_eq!(entries[0].key.as_str(), "run.w-1.it_result");
+    assert_eq!(entries[0].value.value().unwrap()["text"], "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_that_cannot_run_is_refused_with_all_that_is_wrong() {
+    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+    let mut flow = Workflow::new("loop");
+    let a = flow.task_json("a", ECHO, json!({ "text": "{{b.text}}" }));
+    let _b = flow.task_json("b", ECHO, json!({ "text": "{{a.text}}" }));
+    assert!(matches!(node.run(flow.output(a)).await, Err(Error::Config(_))));
+    let doc: WorkflowDoc =
+        serde_json::from_value(json!({ "name": "w", "task": [{ "id": "a", "capability": "no.such", "input": {} }] }))
+            .unwrap();
+    let outcome = node.submit(WORKFLOW, doc).await.unwrap().outcome().await;
+    let Err(Error::Failed { failure, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(failure.message.contains("no.such"), "{}", failure.message);
+}
