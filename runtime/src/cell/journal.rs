@@ -14,6 +14,7 @@ use callboard_broker::task::{Entry, Record, Status, Task};
 use callboard_broker::tasks::{Child, Fence};
 
 use callboard_agents::host::Order;
+use callboard_agents::keys::ChildKeys;
 
 /// How many generations of one child are looked up.
 const MAX_GENERATIONS: u32 = 1_000;
@@ -31,8 +32,7 @@ struct Seen {
     steps: HashMap<String, Payload>,
     used_steps: HashSet<String>,
     children: HashMap<String, Delegated>,
-    /// How many identical calls came before, for default keys.
-    twins: HashMap<(String, String), u32>,
+    keys: ChildKeys,
 }
 
 /// The log of one task under one claim.
@@ -84,7 +84,7 @@ impl Journal {
     /// The child for an order: the one that was recorded under its key, or a new one.
     pub(crate) async fn delegate(&self, broker: &Broker, order: Order) -> Result<TaskId> {
         let input_hash = order.input.content_hash()?;
-        let key = self.key(&order, &input_hash);
+        let key = self.lock().keys.key(&order)?;
         if let Some(known) = self.lock().children.get(&key) {
             if known.input_hash == input_hash {
                 return Ok(known.child.clone());
@@ -108,18 +108,6 @@ impl Journal {
         self.append(broker, vec![entry], vec![child]).await?;
         self.lock().children.insert(key, Delegated { child: id.clone(), input_hash });
         Ok(id)
-    }
-
-    /// The caller's own key; or capability, input and how many identical calls came before, so that the order of
-    /// calls need not be the same in every attempt.
-    fn key(&self, order: &Order, input_hash: &str) -> String {
-        if let Some(key) = &order.key {
-            return key.clone();
-        }
-        let mut seen = self.lock();
-        let twins = seen.twins.entry((order.capability.to_string(), input_hash.to_owned())).or_default();
-        *twins += 1;
-        format!("{}/{input_hash}/{twins}", order.capability)
     }
 
     /// The task for an order. Under a retried parent, a child that was completed is inherited and one that is at work

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callboard_agents::Service;
+use callboard_agents::{Service, Stateful, StatefulService};
 
 use crate::cell::hub::Hub;
 use crate::cell::pool::Pool;
@@ -21,6 +21,12 @@ pub enum Child {
 impl From<Service> for Child {
     fn from(service: Service) -> Self {
         Self::Service(Box::new(service))
+    }
+}
+
+impl<A: Stateful> From<StatefulService<A>> for Child {
+    fn from(service: StatefulService<A>) -> Self {
+        Service::from(service).into()
     }
 }
 
