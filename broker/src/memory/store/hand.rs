@@ -90,13 +90,7 @@ impl Store {
 
     pub(in super::super) fn extend(&mut self, fence: &Fence, now: Millis) -> Result<()> {
         let until = now + crate::clock::millis(LEASE);
-        if self.queue.extend(&fence.task, fence.lease, until, now) {
-            return Ok(());
-        }
-        match self.tasks.get(&fence.task).and_then(|kept| kept.outcome.as_ref()) {
-            Some(outcome) => Err(facts::after(outcome)),
-            None => Err(Error::Replaced),
-        }
+        if self.queue.extend(&fence.task, fence.lease, until, now) { Ok(()) } else { Err(Error::Replaced) }
     }
 
     pub(in super::super) fn append(

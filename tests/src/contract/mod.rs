@@ -1,0 +1,153 @@
+//! The contract suite: what every wing promises, as checks that know nothing but the contracts.
+//!
+//! A check is an `async fn(Bench)` that panics when a promise is broken; [`contract!`](crate::contract!) makes tests of
+//! them all over one [`Wing`]. In the checks of [`for_each_check!`](crate::for_each_check!) time stands still and moves
+//! only when the check says so, whatever threads a wing has; those of [`for_each_race!`](crate::for_each_race!) run on
+//! several threads in real time. `invariants` are the questions that more than one check asks.
+
+pub mod attempts;
+pub mod bench;
+pub mod cancels;
+pub mod claims;
+pub mod crashes;
+pub mod dead;
+pub mod events;
+pub mod invariants;
+pub mod messages;
+pub mod races;
+pub mod retries;
+pub mod state;
+pub mod submits;
+pub mod waits;
+
+pub use bench::{Bench, Setup, Wing, in_real_time, in_still_time};
+
+/// Calls `$then! { room name }` for every check, each with still time.
+#[macro_export]
+macro_rules! for_each_check {
+    ($then:ident $($args:tt)*) => {
+        $crate::for_each_check! { @list $then ($($args)*)
+            submits: stored_once_and_a_known_id_is_left_as_it_is,
+            submits: a_known_id_with_another_input_diverges,
+            submits: what_is_too_large_or_of_another_run_is_refused,
+            submits: a_full_queue_is_busy_and_has_room_again,
+            submits: no_child_is_stored_under_a_parent_that_ended,
+            submits: the_log_of_events_says_that_it_was_created,
+            submits: tasks_are_listed_by_what_is_asked,
+            claims: the_most_urgent_first_then_in_order,
+            claims: a_first_claim_leaves_no_record_and_a_second_one_does,
+            claims: a_parked_claim_is_woken_by_what_feeds_it,
+            claims: parked_claims_are_served_in_turn_and_by_their_slots,
+            claims: a_claim_that_finds_nothing_ends_when_its_wait_does,
+            claims: a_delay_is_kept_and_its_end_wakes_who_waits,
+            claims: what_is_handed_back_free_costs_no_attempt,
+            claims: a_declined_task_goes_to_others_and_back_only_when_nobody_is_left,
+            claims: an_extended_claim_holds_and_a_silent_one_lapses,
+            claims: a_dropped_claim_loses_nothing,
+            claims: a_task_claimed_too_often_is_given_up,
+            claims: a_task_past_its_deadline_expires_waiting_or_running,
+            claims: depth_counts_what_waits_and_what_runs,
+            attempts: an_append_gives_the_next_fence_and_a_stale_one_appends_nothing,
+            attempts: children_are_stored_with_their_record_or_not_at_all,
+            attempts: a_known_child_is_left_as_it_is,
+            attempts: a_skipped_child_ends_as_it_is_stored,
+            attempts: an_outcome_is_recorded_once,
+            attempts: the_records_before_an_outcome_come_before_it,
+            attempts: a_failed_attempt_leaves_its_error_in_the_log,
+            attempts: a_poor_outcome_is_refused,
+            attempts: an_attempt_that_was_replaced_can_do_nothing,
+            cancels: everything_below_is_cancelled_from_the_top_down,
+            cancels: what_had_ended_stands_and_nothing_can_be_added,
+            cancels: a_child_of_an_earlier_generation_is_reached_through_the_log,
+            cancels: a_cancelled_attempt_can_record_nothing,
+            retries: a_retry_is_the_next_generation_once,
+            retries: what_runs_or_is_done_is_not_retried,
+            retries: a_child_is_retried_under_its_parents_newest_generation,
+            waits: any_ends_with_the_first_and_all_with_the_last,
+            waits: a_wait_ends_when_it_may_and_says_what_is_there,
+            waits: what_is_not_there_yet_can_be_waited_for,
+            messages: an_ask_ends_in_an_answer_or_a_rejection,
+            messages: nobody_there_is_an_error_and_a_dead_letter,
+            messages: waiting_and_running_count_together,
+            messages: a_deadline_ends_an_ask_queued_or_running,
+            messages: a_recipient_that_vanishes_is_a_crash_at_once,
+            messages: a_dropped_ask_is_not_begun_or_seen_to_be_gone,
+            messages: a_notification_that_waits_too_long_is_never_handled,
+            messages: what_cannot_be_read_is_kept,
+            messages: a_closed_queue_answers_what_waited_in_it,
+            messages: a_queue_outlives_who_serves_it,
+            messages: everybody_gets_their_own_answer,
+            messages: a_broadcast_reaches_all_but_its_sender,
+            messages: a_subscriber_that_falls_behind_is_told_once,
+            messages: consume_gives_up_after_its_time,
+            state: a_write_is_applied_or_meets_a_conflict,
+            state: a_version_is_never_used_twice,
+            state: writes_are_answered_in_order_and_each_alone,
+            state: history_tells_who_changed_what_from_what_to_what,
+            state: a_key_and_what_lies_below_it_are_listed,
+            state: a_watcher_sees_what_is_there_and_then_every_change,
+            state: a_watcher_that_falls_behind_is_told_and_ends,
+            state: the_past_is_there_by_number_and_by_time,
+            state: any_snapshot_and_its_tail_are_the_whole_replay,
+            events: published_facts_have_numbers_without_gaps,
+            events: a_reader_gets_what_passes_from_where_it_asked,
+            events: following_has_no_seam_between_stored_and_new,
+            events: state_changes_are_facts_with_what_was_there_before,
+            events: the_log_says_exactly_what_happened,
+            dead: letters_are_listed_shown_and_purged,
+            dead: a_task_is_put_back_once_and_a_message_never,
+            dead: a_failed_task_is_kept_with_its_body_and_its_error,
+            crashes: what_was_acknowledged_is_there_after_a_crash,
+            crashes: a_claim_does_not_survive_but_its_attempt_counts,
+        }
+    };
+    (@list $then:ident $args:tt $($room:ident: $name:ident,)*) => { $($crate::$then! { $args $room $name })* };
+}
+
+/// Calls `$then! { room name }` for every race, each in real time.
+#[macro_export]
+macro_rules! for_each_race {
+    ($then:ident $($args:tt)*) => {
+        $crate::for_each_check! { @list $then ($($args)*)
+            races: every_task_is_claimed_once,
+            races: one_finish_of_many_is_the_outcome,
+            races: an_older_claim_never_beats_a_newer_one,
+            races: one_submit_of_many_is_new,
+            races: counting_under_contention_loses_nothing,
+            races: a_cancel_and_a_finish_leave_one_outcome,
+            races: asks_from_everywhere_get_their_own_answers,
+            races: a_wait_never_misses_an_end,
+        }
+    };
+}
+
+/// All checks and races as tests over one wing: `contract!(Memory::default)`.
+#[macro_export]
+macro_rules! contract {
+    ($wing:expr) => {
+        $crate::for_each_check!(still_test $wing);
+        $crate::for_each_race!(race_test $wing);
+    };
+}
+
+/// One check as a test.
+#[macro_export]
+macro_rules! still_test {
+    (($wing:expr) $room:ident $name:ident) => {
+        #[test]
+        fn $name() {
+            $crate::contract::in_still_time(::std::sync::Arc::new($wing()), $crate::contract::$room::$name);
+        }
+    };
+}
+
+/// One race as a test.
+#[macro_export]
+macro_rules! race_test {
+    (($wing:expr) $room:ident $name:ident) => {
+        #[test]
+        fn $name() {
+            $crate::contract::in_real_time(::std::sync::Arc::new($wing()), $crate::contract::$room::$name);
+        }
+    };
+}
