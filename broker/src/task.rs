@@ -158,7 +158,7 @@ impl Task {
             _ => TaskId::root_generation(&self.run, generation),
         };
         let allowed = self.deadline.saturating_sub(self.created_at);
-        let deadline = parent.map_or(now + allowed, |p| p.deadline.min(now + allowed));
+        let deadline = parent.map_or(now.saturating_add(allowed), |p| p.deadline.min(now.saturating_add(allowed)));
         Self {
             id,
             generation,

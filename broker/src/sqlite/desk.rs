@@ -1,9 +1,10 @@
 //! Where the writer works: the connection, what is kept in memory beside it, and how a group of commands is done.
 //!
 //! A group is one transaction. When it cannot be committed, nothing of it has happened: the file is rolled back, the
-//! memory is read back from it, and every command that writes is told why. One command's damaged row is not its
+//! memory is read back from it, and every command that writes is told why. One command's damaged row or panic is not its
 //! neighbours' affair: then each is tried again in a transaction of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use tokio::sync::watch;
@@ -77,7 +78,7 @@ impl Desk {
                 self.refuse(alone, &fault);
             }
         }
-        if !matches!(fault, Fault::Damaged { .. }) || writing.len() <= 1 {
+        if !matches!(fault, Fault::Damaged { .. } | Fault::Panicked) || writing.len() <= 1 {
             return self.refuse(writing, fault);
         }
         for job in writing {
@@ -97,7 +98,10 @@ impl Desk {
 
     /// One transaction. When it fails, nothing has happened and no job has its answer.
     fn attempt(&mut self, looking: &mut Jobs, writing: &mut Jobs) -> Done<()> {
-        let done = self.transact(looking, writing);
+        // A panic is a fault like any other: what it left half done is in the file, which is rolled back, and in
+        // memory, which is read back from the file.
+        let transact = AssertUnwindSafe(|| self.transact(looking, writing));
+        let done = catch_unwind(transact).unwrap_or(Err(Fault::Panicked));
         if done.is_err() {
             self.db.rollback();
             self.stale = true;

@@ -24,6 +24,8 @@ pub(super) enum Fault {
         /// Its key.
         row: String,
     },
+    /// We have a fault of our own.
+    Panicked,
     /// It has a reason of its own.
     Told(Error),
 }
@@ -53,6 +55,9 @@ impl Fault {
     pub(super) fn tell(&self, store: &Path) -> Error {
         match self {
             Self::Told(error) => error.clone(),
+            Self::Panicked => {
+                Error::unavailable(format!("the writer of {} panicked: nothing was written", store.display()))
+            }
             Self::Damaged { table, row } => {
                 damaged(store, &format!("row {row} of its table {table} is not as written"))
             }

@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{fault, file};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The longest text that is read from a lock file.
 const MAX_TEXT: u64 = 4_096;
 
 /// Who owns a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Owner {
+pub struct Owner {
     /// The process.
-    pub(super) pid: u32,
+    pub pid: u32,
     /// Where it takes writes from others; none while it only does a write of its own, or is about to be ready.
     #[serde(default)]
-    pub(super) socket: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
 }
 
 /// A lock that is held. Given up when it is dropped.
@@ -32,8 +32,8 @@ pub(super) struct Lock(File);
 
 /// What came of an attempt to own a store.
 pub(super) enum Taken {
-    /// It is ours.
-    Ours(Lock),
+    /// It is ours, and the one before us may have left this behind.
+    Ours(Lock, Option<Owner>),
     /// It is somebody else's, who may not have written his name yet.
     Theirs(Option<Owner>),
 }
@@ -54,11 +54,12 @@ impl Lock {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(refused)?;
         match file.try_lock() {
             Ok(()) => {
+                let before = read(&file);
                 let lock = Self(file);
                 lock.name(&Owner { pid: std::process::id(), socket: None }).map_err(refused)?;
-                Ok(Taken::Ours(lock))
+                Ok(Taken::Ours(lock, before))
             }
-            Err(TryLockError::WouldBlock) => Ok(Taken::Theirs(read(file))),
+            Err(TryLockError::WouldBlock) => Ok(Taken::Theirs(read(&file))),
             Err(TryLockError::Error(e)) => Err(refused(e)),
         }
     }
@@ -79,10 +80,28 @@ impl Drop for Lock {
     }
 }
 
-fn read(file: File) -> Option<Owner> {
+fn read(file: &File) -> Option<Owner> {
     let mut text = String::new();
     file.take(MAX_TEXT).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+/// The process that owns a store at this moment, if any. Leaves no trace.
+///
+/// # Errors
+/// When the lock file cannot be looked at.
+pub(super) fn owner(store: &Path) -> Result<Option<Owner>> {
+    let refused = |e: std::io::Error| Error::unavailable(format!("the lock of {}: {e}", store.display()));
+    let file = match File::open(path_of(store)) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(refused(e)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(read(&file).unwrap_or_default())),
+        Err(TryLockError::Error(e)) => Err(refused(e)),
+    }
 }
 
 #[cfg(test)]
@@ -93,11 +112,14 @@ mod tests {
     fn a_lock_is_held_by_one_names_him_and_goes_with_him() {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("store");
-        let Taken::Ours(lock) = Lock::take(&store).unwrap() else { panic!("a lock that nobody holds") };
+        assert_eq!(owner(&store).unwrap(), None);
+        let Taken::Ours(lock, None) = Lock::take(&store).unwrap() else { panic!("a lock that nobody holds") };
         let me = Owner { pid: std::process::id(), socket: Some("/tmp/s".into()) };
         lock.name(&me).unwrap();
-        assert!(matches!(Lock::take(&store).unwrap(), Taken::Theirs(Some(owner)) if owner == me));
+        assert!(matches!(Lock::take(&store).unwrap(), Taken::Theirs(Some(ref owner)) if *owner == me));
+        assert_eq!(owner(&store).unwrap(), Some(me));
         drop(lock);
-        assert!(matches!(Lock::take(&store).unwrap(), Taken::Ours(_)));
+        assert_eq!(owner(&store).unwrap(), None);
+        assert!(matches!(Lock::take(&store).unwrap(), Taken::Ours(_, None)));
     }
 }

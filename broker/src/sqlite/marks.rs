@@ -35,6 +35,11 @@ impl Mover {
         });
     }
 
+    /// Whether anybody follows.
+    pub(super) fn is_followed(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     pub(super) fn follow(&self) -> Follower {
         Follower(self.0.subscribe())
     }

@@ -23,6 +23,7 @@
 //! | `tasks`, `state`, `events`, `dead` | the rooms |
 //! | `view`, `readers`, `marks` | what any process can see, and how it follows |
 //! | `lock`, `store` | who owns the file |
+//! | `door`, `attach`, `visitor` | how other processes have their writes done |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,10 +35,12 @@ use crate::Broker;
 use crate::error::{Error, Result};
 use crate::memory::mailroom::Mailroom;
 
+mod attach;
 mod core;
 mod db;
 mod dead;
 mod desk;
+mod door;
 mod events;
 mod fault;
 mod file;
@@ -56,9 +59,12 @@ mod tasks;
 mod tests;
 mod turn;
 mod view;
+mod visitor;
 mod writer;
 
-pub use options::{Options, Sync};
+pub use attach::{Attached, attach};
+pub use lock::Owner;
+pub use options::{Answer, Options, Sync, Verbs};
 
 use lock::{Lock, Taken};
 use store::Store;
@@ -76,16 +82,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Broker> {
     let threads = Handle::try_current().map_err(|_| Error::unavailable("a store needs a tokio runtime"))?;
     let path = file::prepare(path.as_ref())?;
-    let lock = take_lock(&path)?;
-    let store = Store::open(&path, lock, &options, threads)?;
+    let (lock, before) = take_lock(&path)?;
+    door::sweep_after(before);
+    let store = Store::open_door(&path, lock, &options, threads)?;
     Ok(broker(store, &options))
 }
 
-fn take_lock(path: &Path) -> Result<Lock> {
+fn take_lock(path: &Path) -> Result<(Lock, Option<Owner>)> {
     let since = Instant::now();
     loop {
         match Lock::take(path)? {
-            Taken::Ours(lock) => return Ok(lock),
+            Taken::Ours(lock, before) => return Ok((lock, before)),
             Taken::Theirs(owner) => {
                 let reachable = owner.as_ref().is_some_and(|owner| owner.socket.is_some());
                 if reachable || since.elapsed() > BRIEF {

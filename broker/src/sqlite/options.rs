@@ -1,7 +1,14 @@
 //! What may be set when a store is opened, with its defaults.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
 use super::probe::Probe;
+use crate::BoxFuture;
 use crate::clock::Clock;
+use crate::error::{Error, Result};
 use crate::{queue, state};
 
 /// Which commits are forced to the disk before they are acknowledged.
@@ -58,6 +65,10 @@ pub struct Options {
     pub keys: u64,
     /// Connections that read beside the writer. Default 4.
     pub readers: usize,
+    /// Other processes that may be connected at a time; more wait for their turn. Default 64.
+    pub peers: usize,
+    /// What the process that owns the store answers to others beyond the verbs of the store.
+    pub verbs: Verbs,
     /// What a test may do to the writer. Default nothing.
     pub probe: Probe,
 }
@@ -77,7 +88,44 @@ impl Default for Options {
             snapshot_every: state::SNAPSHOT_EVERY,
             keys: 100_000,
             readers: 4,
+            peers: 64,
+            verbs: Verbs::default(),
             probe: Probe::default(),
         }
+    }
+}
+
+/// Answers one verb of the runtime: its name and the request's body in, the response's body out.
+pub type Answer = dyn Fn(String, Value) -> BoxFuture<'static, Result<Value>> + Send + std::marker::Sync;
+
+/// The verbs that a node answers to other processes on the store's socket (`tree`, `agents`, ...). A handle: the node
+/// keeps a clone and sets the answers once it is up. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Verbs(Arc<Mutex<Option<Arc<Answer>>>>);
+
+impl Verbs {
+    /// Sets who answers, in the place of whoever answered before.
+    pub fn set(&self, answer: Arc<Answer>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    /// Nobody answers any more.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) async fn call(&self, verb: String, body: Value) -> Result<Value> {
+        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match answer {
+            Some(answer) => answer(verb, body).await,
+            None => Err(Error::not_found(format!("verb \"{verb}\" at the owner of this store"))),
+        }
+    }
+}
+
+impl fmt::Debug for Verbs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        write!(f, "Verbs({})", if set { "set" } else { "none" })
     }
 }

@@ -29,6 +29,11 @@ impl Readers {
         Self(Arc::new(Pool { store, turns, idle: Mutex::new(Vec::new()) }))
     }
 
+    /// Closes the connections that nobody uses at this moment.
+    pub(super) fn close(&self) {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Reads in one transaction, so that everything read fits together.
     pub(super) async fn read<T: Send + 'static>(
         &self,

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use super::core::{self, Core};
 use super::db::Db;
 use super::desk::Desk;
-use super::fault::Done;
+use super::door::Door;
+use super::fault::{self, Done};
 use super::file;
-use super::lock::Lock;
+use super::lock::{Lock, Owner};
 use super::marks::{Marks, Mover};
 use super::options::Options;
 use super::pulse;
@@ -20,7 +21,7 @@ use super::readers::Readers;
 use super::state::Snapshots;
 use super::tasks::{self, Mirror, Waiters};
 use super::view::View;
-use super::writer::{Bounds, WeakWriter, Writer};
+use super::writer::{Bounds, Writer};
 use crate::clock::Millis;
 use crate::error::Result;
 
@@ -29,6 +30,7 @@ const CLAIMS_PER_OPENING: u64 = 1 << 32;
 
 /// See the module.
 pub(super) struct Store {
+    door: Option<Door>,
     pub(super) writer: Writer,
     pub(super) view: View,
     /// The most entries of shared state.
@@ -37,12 +39,30 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the store whose lock is held. Claims of whoever owned it before hold no longer.
+    /// Opens the store whose lock is held, for this process alone. Claims of whoever owned it before hold no longer.
     pub(super) fn open(path: &Path, lock: Lock, options: &Options, threads: Handle) -> Result<Arc<Self>> {
-        Self::build(path, lock, options, threads).map_err(|fault| fault.tell(path))
+        let store = Self::build(path, lock, options, threads, None).map_err(|fault| fault.tell(path))?;
+        Ok(Arc::new(store))
     }
 
-    fn build(path: &Path, lock: Lock, options: &Options, threads: Handle) -> Done<Arc<Self>> {
+    /// The same, and takes writes from other processes.
+    pub(super) fn open_door(path: &Path, lock: Lock, options: &Options, threads: Handle) -> Result<Arc<Self>> {
+        let _inside = threads.enter();
+        let (door, bell) = Door::open()
+            .inspect_err(|error| {
+                tracing::warn!(%error, "there is no place for a socket: other processes can only read this store");
+            })
+            .ok()
+            .unzip();
+        let store = Self::build(path, lock, options, threads.clone(), door).map_err(|fault| fault.tell(path))?;
+        let store = Arc::new(store);
+        if let Some(bell) = bell {
+            threads.spawn(bell.answer(Arc::downgrade(&store), options.verbs.clone(), options.peers));
+        }
+        Ok(store)
+    }
+
+    fn build(path: &Path, lock: Lock, options: &Options, threads: Handle, door: Option<Door>) -> Done<Self> {
         let conn = file::open(path, options)?;
         let db = Db::new(conn, options.probe.clone(), options.log_bytes);
         db.sync_next(false);
@@ -50,14 +70,17 @@ impl Store {
         let latest = latest(db.conn())?.max(options.clock.now());
         let (mover, waiters) = (Mover::new(core::marks(db.conn())?), Waiters::default());
         let (pulse, due) = watch::channel(None);
-        let core = |home: WeakWriter| Core {
+        let mut core = Core {
             marks: Marks::default(),
             snapshots: Snapshots::new(options.snapshot_every),
             dead: 0,
-            tasks: Mirror::new(options.tasks, opening * CLAIMS_PER_OPENING, home),
+            tasks: Mirror::new(options.tasks, opening * CLAIMS_PER_OPENING),
         };
-        let mut core = core(WeakWriter::default());
         core.reload(db.conn(), latest)?;
+        if let Some(door) = &door {
+            let me = Owner { pid: std::process::id(), socket: Some(door.socket().to_owned()) };
+            lock.name(&me).map_err(|e| fault::not_writable(path, &format!("its lock: {e}")))?;
+        }
         let desk = Desk {
             db,
             core,
@@ -81,7 +104,16 @@ impl Store {
         threads.spawn(pulse::beat(due, options.clock.clone(), writer.downgrade()));
         let readers = Readers::new(path.to_owned(), options.readers);
         let view = View { readers, mover, waiters, clock: options.clock.clone() };
-        Ok(Arc::new(Self { writer, view, keys: options.keys, path: path.to_owned() }))
+        Ok(Self { writer, view, keys: options.keys, path: path.to_owned(), door })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.door = None;
+        // The last connection to be closed empties the log into the file, which the next opening takes for a clean end.
+        self.view.readers.close();
+        self.writer.close();
     }
 }
 

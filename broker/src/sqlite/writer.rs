@@ -39,15 +39,15 @@ pub(super) struct Bounds {
     pub(super) group_bytes: usize,
 }
 
-/// Where callers leave commands. Cheap to clone; the store is closed when the last clone goes.
-#[derive(Clone)]
+/// Where callers leave commands.
 pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
     bounds: Bounds,
     threads: Handle,
     inbox: Mutex<Inbox>,
-    desk: Mutex<Desk>,
+    /// None once the store is closed.
+    desk: Mutex<Option<Desk>>,
 }
 
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Writer {
     pub(super) fn new(mut desk: Desk, bounds: Bounds, threads: Handle) -> Self {
         Self(Arc::new_cyclic(|weak| {
             desk.core.tasks.home = WeakWriter(weak.clone());
-            Shared { bounds, threads, inbox: Mutex::default(), desk: Mutex::new(desk) }
+            Shared { bounds, threads, inbox: Mutex::default(), desk: Mutex::new(Some(desk)) }
         }))
     }
 
@@ -132,6 +132,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes what has been left and closes the file: when this returns, another process can own the store.
+    pub(super) fn close(&self) {
+        drop(self.0.desk.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// A handle that does not keep the store open.
     pub(super) fn downgrade(&self) -> WeakWriter {
         WeakWriter(Arc::downgrade(&self.0))
@@ -153,7 +158,10 @@ impl Shared {
         let mut panicked = Panicked(Some(self));
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(group) = self.next_group() {
-            desk.write(group);
+            // Commands that come after the end are dropped, which tells their callers.
+            if let Some(desk) = desk.as_mut() {
+                desk.write(group);
+            }
         }
         panicked.0 = None;
     }

@@ -31,7 +31,7 @@ pub(in super::super) struct Mirror {
     /// Claimers that wait, by their ticket.
     claimers: HashMap<u64, Claimer>,
     tickets: u64,
-    /// Where what cannot be delivered goes back to.
+    /// Where what cannot be delivered goes back to: the writer whose mirror this is.
     pub(in super::super) home: WeakWriter,
 }
 
@@ -56,7 +56,7 @@ pub(in super::super) struct Handed {
 
 impl Mirror {
     /// A mirror of nothing yet, whose claims are numbered from `first_lease`.
-    pub(in super::super) fn new(limits: Limits, first_lease: u64, home: WeakWriter) -> Self {
+    pub(in super::super) fn new(limits: Limits, first_lease: u64) -> Self {
         Self {
             queue: Queue::new(limits, first_lease),
             limits,
@@ -65,7 +65,7 @@ impl Mirror {
             live: HashMap::new(),
             claimers: HashMap::new(),
             tickets: 0,
-            home,
+            home: WeakWriter::default(),
         }
     }
 

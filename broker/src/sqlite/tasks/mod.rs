@@ -30,6 +30,7 @@ pub(super) use cancel::retry;
 use claim::Claimed;
 pub(super) use claim::{feed, pass_time};
 pub(super) use mirror::{Handed, Mirror};
+pub(super) use read::outcomes;
 pub(super) use rows::{json, void_claims};
 pub(super) use wait::Waiters;
 

@@ -1,16 +1,19 @@
 //! Reading tasks beside the writer: views, pages, logs, depths.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::super::fault::{Done, Fault};
 use super::super::file;
-use super::super::sum::int;
+use super::super::sum::{int, nat};
 use super::rows::{self, Stored, columns};
 use crate::clock::Millis;
 use crate::id::TaskId;
+use crate::subject::CapabilityName;
 use crate::task::{Outcome, Status};
-use crate::tasks::{MAX_PAGE, TaskFilter, TaskView};
+use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
 
 /// A task with where it stands and how it ended.
 macro_rules! select_views {
@@ -97,10 +100,29 @@ pub(super) fn page(conn: &Connection, filter: &TaskFilter, now: Millis) -> Done<
 }
 
 /// The outcomes that are there.
-pub(super) fn outcomes(conn: &Connection, tasks: &[TaskId]) -> Done<Vec<Outcome>> {
+pub(in super::super) fn outcomes(conn: &Connection, tasks: &[TaskId]) -> Done<Vec<Outcome>> {
     let mut found = Vec::new();
     for task in tasks {
         found.extend(rows::outcome(conn, task)?.map(|ended| ended.outcome));
     }
     Ok(found)
+}
+
+/// How much waits for each capability, by name.
+pub(super) fn depth(conn: &Connection) -> Done<Vec<(CapabilityName, Depth)>> {
+    let sql =
+        "SELECT t.capability, q.node IS NOT NULL, count(*) FROM queue q JOIN task t ON t.seq = q.seq GROUP BY 1, 2";
+    let mut depths = BTreeMap::<CapabilityName, Depth>::new();
+    file::all(conn, sql, [], |row| {
+        let name: String = row.get(0)?;
+        let name = CapabilityName::parse(&name).map_err(|_| Fault::damaged("task", &name))?;
+        let depth = depths.entry(name).or_default();
+        let count = nat(row.get(2)?);
+        match row.get(1)? {
+            true => depth.in_progress = count,
+            false => depth.pending = count,
+        }
+        Ok(())
+    })?;
+    Ok(depths.into_iter().collect())
 }

@@ -7,8 +7,9 @@ use super::super::view::View;
 use super::{read, rows};
 use crate::error::{Error, Result};
 use crate::id::TaskId;
+use crate::subject::CapabilityName;
 use crate::task::{Outcome, Record};
-use crate::tasks::{TaskFilter, TaskView, Until};
+use crate::tasks::{Depth, TaskFilter, TaskView, Until};
 
 impl View {
     /// Waits until one or all of `tasks` have ended, at most for `wait`, and returns the outcomes that are there.
@@ -44,5 +45,9 @@ impl View {
     pub(in super::super) async fn list(&self, filter: TaskFilter) -> Result<Vec<TaskView>> {
         let now = self.clock.now();
         self.readers.read(move |conn| read::page(conn, &filter, now)).await
+    }
+
+    pub(in super::super) async fn depth(&self) -> Result<Vec<(CapabilityName, Depth)>> {
+        self.readers.read(read::depth).await
     }
 }

@@ -65,6 +65,11 @@ impl Waiters {
             }
         }
     }
+
+    /// The tasks that somebody waits for.
+    pub(in super::super) fn wanted(&self) -> Vec<TaskId> {
+        self.map().keys().cloned().collect()
+    }
 }
 
 /// A wait that somebody is in. Left when it is dropped.

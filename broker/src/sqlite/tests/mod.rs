@@ -8,6 +8,8 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+mod two;
+
 use super::probe::{Fate, Point, Probe};
 use super::*;
 use crate::code;
@@ -223,4 +225,25 @@ async fn a_person_sees_tasks_and_events_row_by_row() {
     assert_eq!(tasks, "r1 completed 1, r2 pending 0");
     let events: i64 = conn.query_row("SELECT count(*) FROM events WHERE type GLOB 'task.*'", [], |r| r.get(0)).unwrap();
     assert_eq!(events, 4);
+}
+
+#[tokio::test]
+async fn a_command_that_panics_ends_itself_and_nothing_else() {
+    let (_dir, path) = store();
+    let Taken::Ours(lock, None) = Lock::take(&path).unwrap() else { panic!("the lock is free") };
+    let store = Store::open(&path, lock, &Options::default(), Handle::current()).unwrap();
+    let put = |bad: bool| {
+        store.writer.call(job::Cost::write(1), move |turn| {
+            let sql = "INSERT INTO meta VALUES(?1, '', 0)";
+            turn.db.exec(sql, [if bad { "bad" } else { "good" }])?;
+            assert!(!bad, "as was to be shown");
+            Ok(())
+        })
+    };
+    let (bad, good) = (put(true), put(false));
+    assert!(matches!(bad.await, Err(Error::Unavailable { .. })));
+    good.await.unwrap();
+    let conn = Connection::open(&path).unwrap();
+    let names: String = conn.query_row("SELECT group_concat(name) FROM meta", [], |row| row.get(0)).unwrap();
+    assert_eq!(names, "good,openings");
 }
