@@ -1,14 +1,18 @@
-//! How well the extractive engine answers 1,190 questions over 240 paragraphs of XQuAD, in figures.
+//! How well the extractive engine answers the 1,190 questions of XQuAD and checks facts in its 240 paragraphs, in figures.
 //!
 //! The data are not part of the project. They are looked for in `$CALLBOARD_XQUAD` and in `../shared/data/xquad` beside
 //! the workspace; without them the test says that it was skipped. Run with `--nocapture` to see the figures.
 
 #[path = "xquad/data.rs"]
 mod data;
+#[path = "xquad/facts.rs"]
+mod facts;
 
+use callboard_agents::extract::fact::check;
 use callboard_agents::extract::{Answer, COVERED, Index, Options};
-use callboard_agents::source::{Limits, Only, load};
+use callboard_agents::source::{Document, Limits, Only, load};
 use data::Paragraph;
+use facts::{Random, Sample};
 
 /// Share in percent.
 fn percent(part: usize, all: usize) -> f64 {
@@ -19,22 +23,23 @@ fn holds_gold(answer: &Answer, gold: &[String], first: usize) -> bool {
     answer.claims.iter().take(first).any(|claim| gold.iter().any(|gold| claim.quote.contains(gold.as_str())))
 }
 
-/// Loads every paragraph as a file of one folder, but the left out one.
-fn index(folder: &std::path::Path, without: Option<usize>) -> Index {
-    let loaded = load(&[folder.to_str().expect("a Unicode path")], Only::All, &Limits::default()).expect("documents");
+/// The paragraphs as they are read from a folder.
+fn documents(paragraphs: &[Paragraph]) -> Vec<Document> {
+    let folder = data::as_files(paragraphs);
+    let path = folder.path().to_str().expect("a Unicode path");
+    let loaded = load(&[path], Only::All, &Limits::default()).expect("documents");
     assert!(loaded.skipped.is_empty(), "{:?}", loaded.skipped);
-    let name = without.map(data::file_name);
-    let documents = loaded.documents.into_iter().filter(|document| Some(&document.source) != name.as_ref());
-    Index::new(documents.collect())
+    assert_eq!(loaded.documents.len(), paragraphs.len());
+    loaded.documents
 }
 
 /// Goal: the bars for answers. Method: every question against all paragraphs; then against all but the one that holds its answer.
 #[test]
 fn questions_are_answered_from_their_paragraph_and_not_without_it() {
     let Some(paragraphs) = data::paragraphs() else { return };
-    let folder = data::as_files(&paragraphs);
-    let (first, third) = with_paragraph(&index(folder.path(), None), &paragraphs);
-    let refused = without_paragraph(folder.path(), &paragraphs);
+    let documents = documents(&paragraphs);
+    let (first, third) = with_paragraph(&Index::new(documents.clone()), &paragraphs);
+    let refused = without_paragraph(&documents, &paragraphs);
     assert!(first >= 75.0, "a gold answer is in the first quote of {first:.1} % only");
     assert!(third >= 90.0, "a gold answer is in the first three quotes of {third:.1} % only");
     assert!(refused >= 80.0, "{refused:.1} % only are seen to be not covered");
@@ -50,12 +55,6 @@ fn with_paragraph(index: &Index, paragraphs: &[Paragraph]) -> (f64, f64) {
             third += usize::from(holds_gold(&answer, &question.gold, 3));
             fifth += usize::from(holds_gold(&answer, &question.gold, 5));
             covered += usize::from(answer.coverage >= COVERED);
-            if std::env::var_os("CALLBOARD_XQUAD_SHOW").is_some() && !holds_gold(&answer, &question.gold, 1) {
-                println!("? {} => {:?}", question.text, question.gold);
-                for claim in &answer.claims {
-                    println!("   {:.2} {} {}", claim.score, claim.source, claim.quote);
-                }
-            }
         }
     }
     println!(
@@ -68,19 +67,57 @@ fn with_paragraph(index: &Index, paragraphs: &[Paragraph]) -> (f64, f64) {
     (percent(first, all), percent(third, all))
 }
 
-fn without_paragraph(folder: &std::path::Path, paragraphs: &[Paragraph]) -> f64 {
-    let (mut all, mut refused) = (0, 0);
-    for (number, paragraph) in paragraphs.iter().enumerate() {
-        let index = index(folder, Some(number));
-        for question in &paragraph.questions {
-            let answer = index.answer(&question.text, &Options::default());
-            all += 1;
-            refused += usize::from(answer.coverage < COVERED && !answer.not_found.is_empty());
-        }
-    }
+fn without_paragraph(documents: &[Document], paragraphs: &[Paragraph]) -> f64 {
+    let refuses = |number: usize| {
+        let name = data::file_name(number);
+        let index = Index::new(documents.iter().filter(|document| document.source != name).cloned().collect());
+        let answers =
+            paragraphs[number].questions.iter().map(|question| index.answer(&question.text, &Options::default()));
+        answers.filter(|answer| answer.coverage < COVERED && !answer.not_found.is_empty()).count()
+    };
+    // An index for each paragraph: the dear part, so every core takes a share.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let refused = std::thread::scope(|scope| {
+        let share = |core| (core..paragraphs.len()).step_by(cores).map(refuses).sum::<usize>();
+        let shares: Vec<_> = (0..cores).map(|core| scope.spawn(move || share(core))).collect();
+        shares.into_iter().map(|share| share.join().expect("a share")).sum::<usize>()
+    });
+    let all = paragraphs.iter().map(|paragraph| paragraph.questions.len()).sum();
     println!(
-        "without its paragraph, coverage under {COVERED} and terms named as not found: {:.1} %",
+        "without its paragraph, coverage under {COVERED} and terms named as not found: {:.1} % of {all}",
         percent(refused, all)
     );
     percent(refused, all)
+}
+
+/// Goal: the bars of the fact check. Method: true sentences, half of them verbatim and half merged, shortened or
+/// reordered, each checked against its paragraph as it is and with one number or name swapped.
+#[test]
+fn true_sentences_are_kept_and_swapped_ones_dropped() {
+    let Some(paragraphs) = data::paragraphs() else { return };
+    let seed = 20_240_607;
+    let mut random = Random(seed);
+    let check = |sample: &Sample| check(&sample.text, &[&paragraphs[sample.paragraph].text]);
+    let truths = facts::truths(&paragraphs, 2_000, &mut random);
+    let swapped: Vec<Sample> =
+        truths.iter().filter_map(|truth| facts::swapped(truth, &paragraphs, &mut random)).collect();
+    println!("fact check, seed {seed}: {} true sentences, {} swapped", truths.len(), swapped.len());
+    for how in ["verbatim", "merged", "shortened", "reordered"] {
+        let kept = |samples: &[Sample]| -> (usize, usize) {
+            let those: Vec<&Sample> = samples.iter().filter(|sample| sample.how == how).collect();
+            (those.iter().filter(|sample| check(sample).is_kept()).count(), those.len())
+        };
+        let ((kept_true, all_true), (kept_swapped, all_swapped)) = (kept(&truths), kept(&swapped));
+        println!(
+            "  {how}: kept {:.1} % of {all_true}; swapped, dropped {:.1} % of {all_swapped}",
+            percent(kept_true, all_true),
+            100.0 - percent(kept_swapped, all_swapped),
+        );
+    }
+    let kept = percent(truths.iter().filter(|sample| check(sample).is_kept()).count(), truths.len());
+    let dropped = percent(swapped.iter().filter(|sample| !check(sample).is_kept()).count(), swapped.len());
+    println!("  all: kept {kept:.1} %; swapped, dropped {dropped:.1} %");
+    assert!(swapped.len() >= 800, "too few swapped sentences to tell");
+    assert!(kept >= 98.0, "{kept:.1} % of the true sentences are kept");
+    assert!(dropped >= 95.0, "{dropped:.1} % of the swapped sentences are dropped");
 }

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::index::{Hit, Index, saturate, searched};
+use super::clean::clean;
+use super::index::{Hit, Index};
 use super::question::Question;
-use super::quote::{collapse, pieces};
-use super::token::{Token, tokens};
-use crate::extract::clean::clean;
+use super::quote::collapse;
+use super::rank::{Ranked, rank};
 
 /// A sentence of the answer with the place that it is taken from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,12 +36,12 @@ pub struct Answer {
     pub claims: Vec<Claim>,
     /// The share (0 to 1) of the question's terms, each weighted by how much it tells, that the best quoted paragraph has.
     pub coverage: f32,
-    /// The question's terms that no quoted paragraph has, and, below [`COVERED`], those that the best one has not.
+    /// The question's terms that no quoted paragraph has, and, below [`COVERED`](super::COVERED), those that the best one has not.
     pub not_found: Vec<String>,
 }
 
-/// The coverage from which on a question counts as answered.
-pub const COVERED: f32 = 0.5;
+/// What a likely variant of a term that no document has counts in the search.
+const VARIANT: f32 = 0.5;
 
 /// How much an answer may hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,9 +60,6 @@ impl Default for Options {
     }
 }
 
-/// What a sentence earns by holding the kind of answer that the question asks for.
-const EXPECTED: f32 = 1.0;
-
 /// A sentence that may be quoted.
 struct Candidate {
     entry: u32,
@@ -76,42 +73,33 @@ impl Index {
     /// Quotes what the documents say to `question`. With nothing to say it has no claims and a coverage of 0.
     pub fn answer(&self, question: &str, options: &Options) -> Answer {
         let analysed = Question::new(question);
-        let terms: Vec<(&str, f32)> =
-            analysed.terms.iter().map(|token| (token.term.as_str(), self.weight(&token.term))).collect();
+        let weights: Vec<f32> = analysed.terms.iter().map(|token| self.weight(&token.term)).collect();
+        let mut terms: Vec<(&str, f32)> = Vec::new();
+        for (token, weight) in analysed.terms.iter().zip(&weights) {
+            terms.push((&token.term, *weight));
+            terms.extend(self.variants(token).into_iter().map(|term| (term, VARIANT * self.weight(term))));
+        }
         let hits = self.search(&terms, options.passages);
         let mut candidates: Vec<Candidate> =
-            hits.iter().flat_map(|hit| self.candidates(*hit, &analysed, &terms)).collect();
+            hits.iter().flat_map(|hit| self.candidates(*hit, &analysed, &weights)).collect();
         candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
         let chosen = choose(candidates, options);
-        let (coverage, not_found) = self.coverage(&analysed.terms, &chosen);
+        let entries: Vec<u32> = chosen.iter().map(|candidate| candidate.entry).collect();
+        let (coverage, not_found) = self.coverage(&analysed.terms, &entries);
         let claims = chosen.into_iter().map(|candidate| self.claim(candidate)).collect();
         Answer { question: question.to_owned(), claims, coverage, not_found }
     }
 
-    fn candidates(&self, hit: Hit, question: &Question, terms: &[(&str, f32)]) -> Vec<Candidate> {
+    fn candidates(&self, hit: Hit, question: &Question, weights: &[f32]) -> Vec<Candidate> {
         let (_, passage) = self.entry(hit.entry);
-        let mut found = Vec::new();
-        for range in pieces(passage) {
-            let mut words = tokens(&passage.text[range.clone()]);
-            let bonus = if question.expects.met(&words, &question.terms) { EXPECTED } else { 0.0 };
-            words.retain(|token| !token.is_function());
-            let length = words.len() as f32 / 20.0;
-            let score: f32 = terms
-                .iter()
-                .map(|(term, weight)| {
-                    let count = words.iter().filter(|token| token.term == *term).count() as f32;
-                    weight * saturate(count, length)
-                })
-                .sum();
-            found.push(Candidate {
-                entry: hit.entry,
-                locator: passage.locator.after(&passage.text[..range.start]).to_string(),
-                quote: collapse(&passage.text[range]),
-                terms: words.into_iter().map(|token| token.term).collect(),
-                score: score + 0.5 * hit.score + bonus,
-            });
-        }
-        found
+        let candidate = |ranked: Ranked| Candidate {
+            entry: hit.entry,
+            locator: passage.locator.after(&passage.text[..ranked.range.start]).to_string(),
+            quote: collapse(&passage.text[ranked.range]),
+            terms: ranked.words.into_iter().filter(|token| !token.function).map(|token| token.term).collect(),
+            score: ranked.score,
+        };
+        rank(passage, hit.score, question, weights).into_iter().map(candidate).collect()
     }
 
     fn claim(&self, candidate: Candidate) -> Claim {
@@ -123,31 +111,6 @@ impl Index {
             quote: candidate.quote,
             score: candidate.score,
         }
-    }
-
-    fn coverage(&self, terms: &[Token], chosen: &[Candidate]) -> (f32, Vec<String>) {
-        let all: f32 = terms.iter().map(|token| self.weight(&token.term)).sum();
-        let mut best: (f32, HashSet<String>) = (0.0, HashSet::new());
-        let mut quoted: HashSet<String> = HashSet::new();
-        let mut seen = HashSet::new();
-        for candidate in chosen {
-            if !seen.insert(candidate.entry) {
-                continue;
-            }
-            let (_, passage) = self.entry(candidate.entry);
-            let words: HashSet<String> = searched(passage).map(|token| token.term).collect();
-            let share: f32 =
-                terms.iter().filter(|token| words.contains(&token.term)).map(|token| self.weight(&token.term)).sum();
-            quoted.extend(words.iter().cloned());
-            if share > best.0 {
-                best = (share, words);
-            }
-        }
-        let coverage = if all > 0.0 { best.0 / all } else { 0.0 };
-        let found = if coverage < COVERED { &best.1 } else { &quoted };
-        let missing =
-            terms.iter().filter(|token| !found.contains(&token.term)).map(|token| token.word.clone()).collect();
-        (coverage, missing)
     }
 }
 

@@ -7,7 +7,9 @@ use super::token::Token;
 /// The kind of thing that answers a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expects {
-    /// Who and where: a name.
+    /// Who: a name of a person.
+    Person,
+    /// Where and which: a name.
     Name,
     /// When: a date.
     Time,
@@ -25,7 +27,8 @@ impl Expects {
         for (at, token) in question.iter().enumerate() {
             let next = question.get(at + 1).map_or("", |token| token.word.as_str());
             return match (token.word.as_str(), next) {
-                ("who" | "whom" | "whose" | "where", _) => Expects::Name,
+                ("who" | "whom" | "whose", _) => Expects::Person,
+                ("where", _) => Expects::Name,
                 ("when", _) => Expects::Time,
                 ("what" | "which", "year" | "years" | "date" | "century" | "decade" | "day" | "month") => Expects::Time,
                 ("what" | "which", "city" | "country" | "state" | "place" | "region" | "company" | "team") => {
@@ -43,29 +46,46 @@ impl Expects {
         Expects::Other
     }
 
-    /// Whether a sentence holds such a thing that is not already in the question.
-    pub(crate) fn met(self, sentence: &[Token], question: &[Token]) -> bool {
+    /// How well a sentence holds such a thing that the question does not name itself: 0, 1, or [`SURE`].
+    pub(crate) fn met(self, sentence: &[Token], question: &[Token]) -> f32 {
         let asked: HashSet<&str> = question.iter().map(|token| token.word.as_str()).collect();
-        let mut fresh = sentence.iter().enumerate().filter(|(_, token)| !asked.contains(token.word.as_str()));
+        let fresh: Vec<bool> = sentence.iter().map(|token| !asked.contains(token.word.as_str())).collect();
+        // The first word of a sentence has a capital whatever it is.
+        let name = |at: usize| at > 0 && fresh[at] && sentence[at].capital && !sentence[at].function;
+        let any = |is: &dyn Fn(usize) -> bool| (0..sentence.len()).any(is);
+        let grade = |met: bool, sure: bool| if sure { SURE } else { f32::from(met) };
         match self {
-            // The first word of a sentence has a capital whatever it is.
-            Expects::Name => fresh.any(|(at, token)| at > 0 && token.capital && !token.is_function()),
-            Expects::Time => fresh.any(|(_, token)| is_time(token)),
-            Expects::Number => fresh.any(|(_, token)| token.digit || is_number_word(&token.word)),
-            Expects::Reason => fresh.any(|(_, token)| REASONS.contains(&token.word.as_str())),
-            Expects::Other => false,
+            Expects::Name => grade(any(&name), false),
+            Expects::Person => grade(any(&name), any(&|at| at > 0 && name(at) && sentence[at - 1].capital)),
+            Expects::Time => grade(any(&|at| fresh[at] && is_time(&sentence[at])), false),
+            Expects::Reason => grade(any(&|at| fresh[at] && REASONS.contains(&sentence[at].word.as_str())), false),
+            Expects::Number => {
+                let number = |at: usize| fresh[at] && is_number(&sentence[at]);
+                let of_what = |at: usize| sentence[at + 1..].iter().take(3).any(|after| counts(after, question));
+                grade(any(&number), any(&|at| number(at) && of_what(at)))
+            }
+            Expects::Other => 0.0,
         }
     }
+}
+
+/// What a sentence is worth that holds not just the kind of thing but likely the thing itself: a full name for a person, a
+/// number before what is counted.
+const SURE: f32 = 1.5;
+
+/// Whether `after`, which follows a number, is what the question counts.
+fn counts(after: &Token, question: &[Token]) -> bool {
+    question.iter().any(|term| term.term == after.term)
+}
+
+/// Whether a token is a number in digits or in words.
+pub(crate) fn is_number(token: &Token) -> bool {
+    token.digit || NUMBERS.contains(&token.word.as_str())
 }
 
 fn is_time(token: &Token) -> bool {
     let year = token.word.len() == 4 && token.word.parse::<u16>().is_ok_and(|year| (1000..2100).contains(&year));
     year || TIMES.contains(&token.word.as_str()) || token.digit && token.word.ends_with(['s', 'h'])
-}
-
-/// Whether a lowercase word is a number.
-pub(crate) fn is_number_word(word: &str) -> bool {
-    NUMBERS.contains(&word)
 }
 
 const TIMES: &[&str] = &[
@@ -163,7 +183,8 @@ mod tests {
         let kinds = [
             ("In what year did it end?", Expects::Time),
             ("How many are there?", Expects::Number),
-            ("Who did it and when?", Expects::Name),
+            ("Who did it and when?", Expects::Person),
+            ("Where was it?", Expects::Name),
             ("Name the river", Expects::Other),
         ];
         for (text, kind) in kinds {
@@ -174,9 +195,17 @@ mod tests {
     #[test]
     fn what_the_question_says_itself_is_no_answer() {
         let asked = tokens("Who met Ada in 1843?");
-        assert!(!Expects::Name.met(&tokens("There was Ada."), &asked));
-        assert!(Expects::Name.met(&tokens("There was Babbage."), &asked));
-        assert!(!Expects::Time.met(&tokens("It was 1843."), &asked));
-        assert!(Expects::Time.met(&tokens("It was in May."), &asked));
+        assert_eq!(Expects::Person.met(&tokens("There was Ada."), &asked), 0.0);
+        assert_eq!(Expects::Person.met(&tokens("There was Babbage."), &asked), 1.0);
+        assert_eq!(Expects::Time.met(&tokens("It was 1843."), &asked), 0.0);
+        assert_eq!(Expects::Time.met(&tokens("It was in May."), &asked), 1.0);
+    }
+
+    #[test]
+    fn full_names_and_counted_things_are_worth_more() {
+        assert_eq!(Expects::Person.met(&tokens("It was Charles Babbage."), &[]), SURE);
+        let asked = tokens("How many universities?");
+        assert_eq!(Expects::Number.met(&tokens("It has two old universities."), &asked), SURE);
+        assert_eq!(Expects::Number.met(&tokens("Universities have 2 aims."), &asked), 1.0);
     }
 }

@@ -56,7 +56,7 @@ impl Index {
         let entry = self.entries.len() as u32;
         let mut counts: HashMap<String, u16> = HashMap::new();
         let mut length = 0u16;
-        for token in searched(passage).filter(|token| !token.is_function()) {
+        for token in searched(passage).filter(|token| !token.function) {
             length = length.saturating_add(1);
             let count = counts.entry(token.term).or_default();
             *count = count.saturating_add(1);
@@ -91,6 +91,18 @@ impl Index {
         (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
     }
 
+    /// The terms of the documents that an unknown one is likely a variant or misspelling of.
+    pub(crate) fn variants(&self, token: &Token) -> Vec<&str> {
+        if self.postings.contains_key(token.term.as_str()) || token.digit {
+            return Vec::new();
+        }
+        let terms = self.postings.keys().map(|term| &**term);
+        let mut found: Vec<&str> = terms.filter(|term| similar(term, &token.term)).collect();
+        // Scores are sums of floats: the same question must add them in the same order every time.
+        found.sort_unstable();
+        found
+    }
+
     /// The best `limit` passages for weighted terms, best first.
     pub(crate) fn search(&self, terms: &[(&str, f32)], limit: usize) -> Vec<Hit> {
         let mut scores: HashMap<u32, f32> = HashMap::new();
@@ -116,4 +128,16 @@ pub(crate) fn saturate(count: f32, length: f32) -> f32 {
 /// All that a passage is found by: its text and what stands above it.
 pub(crate) fn searched(passage: &Passage) -> impl Iterator<Item = Token> {
     tokens(&passage.text).into_iter().chain(tokens(&passage.context))
+}
+
+/// Whether two stems share a long beginning or differ by one letter.
+fn similar(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    if short.len() < 5 || long.len() > short.len() + 3 {
+        return false;
+    }
+    let head = short.bytes().zip(long.bytes()).take_while(|(a, b)| a == b).count();
+    let tail = short.bytes().rev().zip(long.bytes().rev()).take(short.len() - head).take_while(|(a, b)| a == b).count();
+    let (left, right) = (short.len() - head - tail, long.len() - head - tail);
+    head >= 6 && head + 2 >= short.len() || head >= 2 && left.max(right) <= 1
 }

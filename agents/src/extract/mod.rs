@@ -21,15 +21,19 @@
 
 mod answer;
 mod clean;
+mod coverage;
 mod expects;
+pub mod fact;
 mod index;
 mod question;
 mod quote;
+mod rank;
 mod sentence;
 mod token;
 
-pub use answer::{Answer, COVERED, Claim, Options};
+pub use answer::{Answer, Claim, Options};
 pub use clean::clean;
+pub use coverage::COVERED;
 pub use index::Index;
 pub use question::split;
 pub use quote::QUOTE_CHARS;

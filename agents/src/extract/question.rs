@@ -38,6 +38,8 @@ pub(crate) struct Question {
     /// Words of content without repetition, in order.
     pub(crate) terms: Vec<Token>,
     pub(crate) expects: Expects,
+    /// Whether it asks what something is.
+    pub(crate) asks_meaning: bool,
 }
 
 impl Question {
@@ -46,13 +48,21 @@ impl Question {
         let expects = Expects::of(&all);
         let mut seen = HashSet::new();
         let mut terms: Vec<Token> =
-            all.iter().filter(|token| !token.is_function() && seen.insert(token.term.clone())).cloned().collect();
+            all.iter().filter(|token| !token.function && seen.insert(token.term.clone())).cloned().collect();
         if terms.is_empty() {
             // Only function words: better to search for them than for nothing.
-            terms = all.into_iter().filter(|token| seen.insert(token.term.clone())).collect();
+            terms = all.iter().filter(|token| seen.insert(token.term.clone())).cloned().collect();
         }
-        Question { terms, expects }
+        let asks_meaning = terms.len() <= 3 && asks_meaning(&all);
+        Question { terms, expects, asks_meaning }
     }
+}
+
+/// "What is ..." and the like; whether that is all of it is told by the number of terms.
+fn asks_meaning(all: &[Token]) -> bool {
+    let [first, second, ..] = all else { return false };
+    let is = matches!(second.word.as_str(), "is" | "are" | "was" | "were" | "does");
+    is && matches!(first.word.as_str(), "what" | "who")
 }
 
 #[cfg(test)]

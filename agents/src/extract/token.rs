@@ -18,13 +18,8 @@ pub(crate) struct Token {
     pub(crate) capital: bool,
     /// Whether it has a digit in it.
     pub(crate) digit: bool,
-}
-
-impl Token {
     /// Whether it carries grammar rather than content.
-    pub(crate) fn is_function(&self) -> bool {
-        is_function(&self.word)
-    }
+    pub(crate) function: bool,
 }
 
 thread_local! {
@@ -96,12 +91,25 @@ fn token(text: &str, at: Range<usize>, first: char) -> Token {
         }
     }
     let term = if digit { word.clone() } else { stem(&word).into_owned() };
-    Token { word, term, at, capital: first.is_uppercase(), digit }
+    let capital = first.is_uppercase();
+    let function = is_function(&word) && !is_name(&word, raw, capital);
+    Token { word, term, at, capital, digit, function }
 }
 
 /// The stem of a lowercase word.
 pub(crate) fn stem(word: &str) -> Cow<'_, str> {
     STEMMER.with(|stemmer| stemmer.stem(word))
+}
+
+/// Whether two words begin alike for so long that they are likely of one family (`popular`, `popularity`).
+pub(crate) fn akin(a: &Token, b: &Token) -> bool {
+    if a.digit || b.digit {
+        return false;
+    }
+    let length = |text: &str| text.chars().count();
+    let shared = a.word.chars().zip(b.word.chars()).take_while(|(a, b)| a == b).count();
+    let stem = length(&a.term).min(length(&b.term));
+    shared >= 5 && shared >= stem && shared + 5 >= length(&a.word).max(length(&b.word))
 }
 
 /// Letters with marks as their base letters, as people type them in questions.
@@ -128,8 +136,17 @@ fn plain(c: char) -> char {
 }
 
 /// Whether a lowercase word carries grammar rather than content.
-pub(crate) fn is_function(word: &str) -> bool {
+fn is_function(word: &str) -> bool {
     FUNCTION.binary_search(&word).is_ok()
+}
+
+/// Whether capitals make a name of what else is a function word: a month, a country, an organisation.
+fn is_name(word: &str, raw: &str, capital: bool) -> bool {
+    match word {
+        "may" | "will" => capital,
+        "us" | "it" | "who" => raw.chars().all(char::is_uppercase),
+        _ => false,
+    }
 }
 
 /// Sorted, for the search above.
@@ -307,6 +324,8 @@ mod tests {
     #[test]
     fn the_function_words_are_sorted() {
         assert!(FUNCTION.is_sorted());
-        assert!(is_function("the") && !is_function("theory"));
+        let function = |text| tokens(text).iter().map(|token| token.function).collect::<Vec<_>>();
+        assert_eq!(function("the theory may give us"), [true, false, true, false, true]);
+        assert_eq!(function("in May the US"), [true, false, true, false]);
     }
 }

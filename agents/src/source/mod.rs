@@ -68,6 +68,19 @@ pub struct Passage {
     pub context: String,
 }
 
+impl Passage {
+    /// Whether a locator, as [`Locator`] prints it, points into this passage.
+    pub fn is_at(&self, locator: &str) -> bool {
+        match (&self.locator, locator.strip_prefix("line ").map(str::parse::<u32>)) {
+            (Locator::Line(first), Some(Ok(line))) => {
+                let lines = self.text.lines().count() as u32;
+                (*first..first + lines.max(1)).contains(&line)
+            }
+            (own, _) => own.to_string() == locator,
+        }
+    }
+}
+
 /// What one quotation can be at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
