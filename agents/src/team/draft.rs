@@ -154,4 +154,6 @@ pub struct Disagreement {
 pub struct Styled {
     /// Empty when it can go out.
     pub flaws: Vec<Flaw>,
+    /// In a few words.
+    pub remark: String,
 }

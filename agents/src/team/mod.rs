@@ -23,6 +23,7 @@ mod draft;
 mod findings;
 mod library;
 mod problem;
+mod words;
 
 pub mod content;
 pub mod executive;
@@ -68,8 +69,8 @@ pub fn research_team(library: &Library) -> Team {
                 research::Lead::service(),
                 vec![research::Reader::web(library), research::Reader::database(library)],
             ),
-            branch("content", content::Lead::service(), vec![content::Writer::service()]),
-            branch("qa", qa::Lead::service(), vec![qa::Fact::service(library)]),
+            branch("content", content::Lead::service(), vec![content::Writer::service(), content::Editor::service()]),
+            branch("qa", qa::Lead::service(), vec![qa::Fact::service(library), qa::Style::service()]),
         ],
     }
 }

@@ -1,4 +1,5 @@
 use super::compose::compose;
+use crate::team::words::plural;
 use crate::team::{Draft, Notes, WRITER};
 use crate::{Agent, Context, Result, Service};
 
@@ -16,10 +17,7 @@ impl Writer {
 impl Agent<Notes, Draft> for Writer {
     async fn handle(&self, ctx: Context, notes: Notes) -> Result<Draft> {
         let mut draft = compose(notes.question, notes.notes.into());
-        let remark = match draft.sentences.len() {
-            1 => "1 sentence".to_owned(),
-            n => format!("{n} sentences"),
-        };
+        let remark = plural(draft.sentences.len(), "sentence");
         ctx.progress(1.0, &remark);
         draft.remarks.insert(WRITER.name().to_owned(), remark);
         Ok(draft)

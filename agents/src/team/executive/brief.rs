@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use crate::extract::COVERED;
+use crate::team::words::plural;
 use crate::team::{Brief, Checked, Completeness, Draft, EXECUTIVE, Findings, Inquiry, Reading, Remarks};
 
 /// What a brief says when no source says anything.
@@ -58,10 +59,7 @@ fn cited(sentence: &crate::team::Sentence) -> String {
 }
 
 fn summary(plan: &Plan) -> String {
-    let questions = match plan.questions() {
-        1 => "1 question".to_owned(),
-        n => format!("{n} questions"),
-    };
+    let questions = plural(plan.questions(), "question");
     match plan.revisions {
         0 => format!("{questions}, 3 leads, no replan"),
         1 => format!("{questions}, 3 leads, replanned once"),

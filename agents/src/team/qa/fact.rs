@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::disagree::disagreements;
 use super::judge::judge;
 use crate::extract::Claim;
 use crate::source::Only;
@@ -47,6 +48,7 @@ impl Agent<Review, Checked> for Fact {
     async fn handle(&self, ctx: Context, review: Review) -> Result<Checked> {
         let shelves = self.shelves(&ctx, &review).await?;
         let mut checked = judge(review.draft, &shelves);
+        checked.disagreements = disagreements(&checked.draft.claims);
         let remark = format!("{} kept, {} dropped", checked.draft.sentences.len(), checked.dropped.len());
         ctx.progress(1.0, &remark);
         checked.draft.remarks.insert(FACT.name().to_owned(), remark);

@@ -1,9 +1,9 @@
 //! The checkers of facts over a real file.
 
-use super::Fact;
+use super::{Fact, Lead, MAX_ROUNDS};
 use crate::Agent;
 use crate::extract::Claim;
-use crate::team::{Checked, Draft, Library, Review, Sentence};
+use crate::team::{Checked, Draft, EDITOR, FACT, Flaw, Library, Review, STYLE, Sentence, Styled, What};
 use crate::testing::World;
 
 const MILL: &str = "The mill was built in 1843 by Ada Müller. It burnt in 1901.";
@@ -51,4 +51,43 @@ async fn a_source_that_nobody_read_proves_nothing() {
     draft.claims[0].source = "other.txt".into();
     let checked = check(draft).await;
     assert_eq!(checked.dropped[0].why, "its source was not read");
+}
+
+/// A style checker that is never content, and an editor that always changes something.
+fn restless() -> World {
+    World::new()
+        .answers(FACT, |review| Ok(Checked { draft: review.draft, ..Checked::default() }))
+        .answers(STYLE, |_| Ok(Styled { flaws: vec![Flaw { sentence: 1, what: What::Long }], ..Styled::default() }))
+        .answers(EDITOR, |edit| {
+            let mut draft = edit.draft;
+            draft.sentences[0].text.push('!');
+            Ok(draft)
+        })
+}
+
+fn review() -> Review {
+    Review { draft: draft(&[("It burnt in 1901.", 1)], &["It burnt in 1901."]), sources: vec!["docs".into()] }
+}
+
+#[tokio::test]
+async fn a_draft_is_sent_back_at_most_twice_and_checked_after_each_edit() {
+    let world = restless();
+    let checked = Lead.handle(world.context(), review()).await.unwrap();
+    assert_eq!(checked.draft.sentences[0].text, "It burnt in 1901.!!");
+    assert_eq!((world.asked(EDITOR).len() as u32, world.asked(FACT).len()), (MAX_ROUNDS, 3));
+}
+
+#[tokio::test]
+async fn an_editor_that_can_do_nothing_is_asked_once() {
+    let world = restless().answers(EDITOR, |edit| Ok(edit.draft));
+    Lead.handle(world.context(), review()).await.unwrap();
+    assert_eq!((world.asked(EDITOR).len(), world.asked(FACT).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn when_no_claim_stands_another_plan_is_asked_for() {
+    let world = restless().answers(FACT, |_| Ok(Checked::default()));
+    let checked = Lead.handle(world.context(), review()).await.unwrap();
+    assert!(checked.replan.requires_replanning);
+    assert!(world.asked(STYLE).is_empty());
 }

@@ -2,6 +2,7 @@ use std::cmp::Ordering;
 
 use crate::extract::{COVERED, Claim};
 use crate::team::Findings;
+use crate::team::words::words;
 
 /// Quotations that are kept of several researchers' for one question.
 const CLAIMS: usize = 8;
@@ -32,11 +33,7 @@ pub(in crate::team) fn merge(mut one: Findings, other: Findings) -> Findings {
 }
 
 fn says_same(a: &Claim, b: &Claim) -> bool {
-    let words = |claim: &Claim| {
-        let plain = claim.text.to_lowercase();
-        plain.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-    };
-    a.quote == b.quote || words(a) == words(b)
+    a.quote == b.quote || words(&a.text) == words(&b.text)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use crate::extract::Options;
 use crate::source::Only;
 use crate::team::blocking::blocking;
+use crate::team::words::plural;
 use crate::team::{DATABASE, Findings, Inquiry, Library, Remarks, WEB, problem};
 use crate::{Agent, Context, Result, Service};
 
@@ -55,8 +56,4 @@ impl Agent<Inquiry, Findings> for Reader {
             ..Findings::default()
         })
     }
-}
-
-fn plural(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

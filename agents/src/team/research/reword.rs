@@ -1,14 +1,11 @@
 //! Other wordings of a question, for a plan that did not work.
 
+use crate::team::words::is_pronoun;
+
 /// What begins a question of its own after "and".
 const OPENERS: &[&str] = &[
     "who", "whom", "whose", "what", "which", "when", "where", "why", "how", "did", "does", "do", "is", "are", "was",
     "were",
-];
-
-/// What makes a part depend on the part before it.
-const PRONOUNS: &[&str] = &[
-    "it", "its", "he", "his", "him", "she", "her", "they", "their", "them", "this", "that", "these", "those", "there",
 ];
 
 /// The questions that one sentence joins by "and", when each can stand alone; otherwise none.
@@ -22,7 +19,7 @@ pub(super) fn parts(question: &str) -> Vec<String> {
         let part = &words[start..joint];
         start = joint + 1;
         // Two words beside the opener are the least that can be searched for.
-        if part.len() < 4 || part.iter().any(|word| PRONOUNS.contains(&plain(word).as_str())) {
+        if part.len() < 4 || part.iter().any(|word| is_pronoun(&plain(word))) {
             return Vec::new();
         }
         parts.push(format!("{}?", part.join(" ").trim_end_matches([',', ';'])));

@@ -1,0 +1,201 @@
+//! Edits that leave every word of a quotation as it is: order, cuts, and what stands around. Pure.
+
+use crate::team::words::{shared, telling, words};
+use crate::team::{Draft, Flaw, Sentence, What};
+
+/// How much of a sentence's telling words may be in an earlier sentence before it is a repetition.
+pub(in crate::team) const SAME: f32 = 0.85;
+
+/// Words that tie a sentence to one that is not quoted.
+const TIES: &[&str] = &[
+    "However,",
+    "Moreover,",
+    "Furthermore,",
+    "Therefore,",
+    "Thus,",
+    "Hence,",
+    "Also,",
+    "Additionally,",
+    "Consequently,",
+    "Nevertheless,",
+    "Similarly,",
+    "In addition,",
+    "As a result,",
+    "For example,",
+    "For instance,",
+];
+
+/// The first edit: nothing is said twice, ties to what is not quoted are cut, and each question's best sentence is
+/// followed by what stands around it in its source. Says how many sentences were cut.
+pub(super) fn tidy(draft: &mut Draft) -> usize {
+    let before = draft.sentences.len();
+    for sentence in &mut draft.sentences {
+        sentence.text = untie(&sentence.text);
+    }
+    let mut kept: Vec<Sentence> = Vec::new();
+    for sentence in std::mem::take(&mut draft.sentences) {
+        match kept.iter_mut().find(|known| repeats(&sentence.text, &known.text)) {
+            Some(known) if words(&known.text) == words(&sentence.text) => {
+                let fresh: Vec<usize> = sentence.cites.into_iter().filter(|n| !known.cites.contains(n)).collect();
+                known.cites.extend(fresh);
+            }
+            Some(_) => {}
+            None => kept.push(sentence),
+        }
+    }
+    draft.sentences = kept;
+    gather(draft);
+    before - draft.sentences.len()
+}
+
+/// The edit that a reader's remarks ask for, as far as words may be cut and none changed. The only sentence of a
+/// question is never cut.
+pub(super) fn mend(draft: &mut Draft, flaws: &[Flaw]) -> usize {
+    let before = draft.sentences.len();
+    let flaw_of = |at: usize| flaws.iter().find(|flaw| flaw.sentence == at + 1).map(|flaw| flaw.what);
+    let mut left: Vec<usize> = draft.sentences.iter().map(|sentence| sentence.answers).collect();
+    let mut kept = Vec::new();
+    for (at, mut sentence) in std::mem::take(&mut draft.sentences).into_iter().enumerate() {
+        let is_only = left.iter().filter(|answers| **answers == sentence.answers).count() == 1;
+        match flaw_of(at) {
+            Some(What::Long) => sentence.text = without_asides(&sentence.text),
+            Some(What::Repeats | What::Dangles | What::Fragment) if !is_only => {
+                let place = left.iter().position(|answers| *answers == sentence.answers);
+                place.map(|place| left.swap_remove(place));
+                continue;
+            }
+            _ => {}
+        }
+        kept.push(sentence);
+    }
+    draft.sentences = kept;
+    before - draft.sentences.len()
+}
+
+/// Whether a sentence says what an earlier one says.
+pub(in crate::team) fn repeats(sentence: &str, earlier: &str) -> bool {
+    let (a, b) = (telling(sentence), telling(earlier));
+    !a.is_empty() && a.len() <= b.len() + 2 && shared(&a, &b) >= SAME || words(sentence) == words(earlier)
+}
+
+/// Without a first word that ties the sentence to one before it.
+fn untie(text: &str) -> String {
+    let Some(rest) = TIES.iter().find_map(|tie| text.strip_prefix(tie)) else { return text.to_owned() };
+    let mut chars = rest.trim_start().chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Without what stands in round brackets outside of quotation marks.
+fn without_asides(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut quoted, mut depth) = (false, 0u32);
+    for c in text.chars() {
+        match c {
+            '"' | '\u{201c}' | '\u{201d}' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted && depth > 0 => {
+                depth -= 1;
+                continue;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            out.push(c);
+        }
+    }
+    // An open bracket without its end is no aside.
+    if depth > 0 { text.to_owned() } else { out.replace(" ,", ",").replace(" .", ".").replace("  ", " ") }
+}
+
+/// Behind the best sentence of each question, those of its own source in the order of that source; the others after
+/// them in the order of their rank.
+fn gather(draft: &mut Draft) {
+    let place = |sentence: &Sentence| {
+        let claim = sentence.cites.first().and_then(|number| draft.claims.get(number.wrapping_sub(1)));
+        claim.map(|claim| (claim.source.clone(), number_in(&claim.locator)))
+    };
+    let mut ordered: Vec<Sentence> = Vec::new();
+    let mut rest = std::mem::take(&mut draft.sentences);
+    while !rest.is_empty() {
+        let best = rest.remove(0);
+        let home = place(&best).map(|(source, _)| source);
+        let mut near: Vec<Sentence> = Vec::new();
+        rest.retain(|sentence| {
+            let is_near = sentence.answers == best.answers && home.is_some() && place(sentence).map(|p| p.0) == home;
+            if is_near {
+                near.push(sentence.clone());
+            }
+            !is_near
+        });
+        near.sort_by_key(|sentence| place(sentence).map(|(_, number)| number));
+        ordered.push(best);
+        ordered.extend(near);
+    }
+    draft.sentences = ordered;
+}
+
+/// The last number of a locator: a line, a page, a row.
+fn number_in(locator: &str) -> u64 {
+    let digits = locator.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::Claim;
+
+    /// Sentences of one question; each cites a claim of its own at this line of `a.md`.
+    fn draft(sentences: &[(&str, u32)]) -> Draft {
+        let claim = |(text, line): &(&str, u32)| Claim {
+            text: (*text).into(),
+            source: "a.md".into(),
+            locator: format!("line {line}"),
+            quote: (*text).into(),
+            score: 1.0,
+        };
+        let sentence =
+            |(at, (text, _)): (usize, &(&str, u32))| Sentence { text: (*text).into(), cites: vec![at + 1], answers: 0 };
+        Draft {
+            sentences: sentences.iter().enumerate().map(sentence).collect(),
+            claims: sentences.iter().map(claim).collect(),
+            ..Draft::default()
+        }
+    }
+
+    fn texts(draft: &Draft) -> Vec<&str> {
+        draft.sentences.iter().map(|sentence| sentence.text.as_str()).collect()
+    }
+
+    #[test]
+    fn the_best_stays_first_and_the_others_follow_their_source() {
+        let mut draft =
+            draft(&[("Best comes first.", 9), ("Later ones follow after.", 12), ("Earlier lines lead.", 3)]);
+        assert_eq!(tidy(&mut draft), 0);
+        assert_eq!(texts(&draft), ["Best comes first.", "Earlier lines lead.", "Later ones follow after."]);
+    }
+
+    #[test]
+    fn what_two_sources_say_alike_is_said_once_with_both() {
+        let mut draft =
+            draft(&[("The mill was built in 1843.", 1), ("The mill was built in 1843", 5), ("It burnt.", 7)]);
+        assert_eq!(tidy(&mut draft), 1);
+        assert_eq!((texts(&draft)[0], &draft.sentences[0].cites), ("The mill was built in 1843.", &vec![1, 2]));
+    }
+
+    #[test]
+    fn a_tie_to_what_is_not_there_is_cut() {
+        let mut draft = draft(&[("However, the mill burnt in 1901.", 1)]);
+        tidy(&mut draft);
+        assert_eq!(texts(&draft), ["The mill burnt in 1901."]);
+    }
+
+    #[test]
+    fn a_remark_is_followed_unless_nothing_would_be_left() {
+        let flaw = |sentence, what| Flaw { sentence, what };
+        let mut two = draft(&[("It burnt.", 1), ("The mill (see \u{201c}plan (b)\u{201d}) burnt, \"(twice)\".", 2)]);
+        assert_eq!(mend(&mut two, &[flaw(1, What::Dangles), flaw(2, What::Long)]), 1);
+        assert_eq!(texts(&two), ["The mill burnt, \"(twice)\"."]);
+        assert_eq!(mend(&mut two, &[flaw(1, What::Fragment)]), 0);
+    }
+}

@@ -1,0 +1,24 @@
+use super::read::flaws;
+use crate::team::words::plural;
+use crate::team::{Draft, STYLE, Styled};
+use crate::{Agent, Context, Result, Service};
+
+/// Reads a draft as its reader will: `qa.style`.
+#[derive(Clone, Copy, Debug)]
+pub struct Style;
+
+impl Style {
+    /// `qa.style`.
+    pub fn service() -> Service {
+        STYLE.by(Self).workers(2).may([])
+    }
+}
+
+impl Agent<Draft, Styled> for Style {
+    async fn handle(&self, ctx: Context, draft: Draft) -> Result<Styled> {
+        let flaws = flaws(&draft);
+        let remark = if flaws.is_empty() { "ok".to_owned() } else { plural(flaws.len(), "flaw") };
+        ctx.progress(1.0, &remark);
+        Ok(Styled { flaws, remark })
+    }
+}
