@@ -7,6 +7,7 @@
 //! | `node` | a running node: build it, ask it, submit to it, stop it |
 //! | [`tree`] | supervision in OTP's words |
 //! | [`workflow`] | graphs of tasks |
+//! | [`team`] | the research team under supervision |
 //! | `cell` | one agent as an actor, and pools of them |
 //! | [`diag`] | `diag.echo`, for operators and tests |
 //! | [`broker`], [`agents`] | the crates below, whole |
@@ -19,6 +20,7 @@ pub mod diag;
 mod node;
 pub mod period;
 mod settings;
+pub mod team;
 pub mod tree;
 pub mod workflow;
 
