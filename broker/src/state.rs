@@ -18,7 +18,7 @@ use crate::subject::{self, BadName};
 
 /// Changes between two snapshots of all state, unless configured.
 pub const SNAPSHOT_EVERY: u64 = 100;
-/// How many changes a watcher may fall behind before it is told `Lagged`.
+/// How many changes a watcher may fall behind at least before it is told `Lagged`.
 pub const WATCH_BACKLOG: usize = 4_096;
 /// The longest key.
 pub const MAX_KEY: usize = 400;
@@ -221,7 +221,8 @@ pub enum Moment {
 
 /// What a watcher reads: the current entries first (as changes with no previous value), then every change in order.
 pub trait Watch: Send {
-    /// The next change; `Lagged` when the watcher fell too far behind, after which it has ended.
+    /// The next change; `Lagged` when the watcher fell too far behind, after which it has ended (only where changes are
+    /// not read from where they are stored).
     fn next(&mut self) -> BoxFuture<'_, Result<Change>>;
 }
 

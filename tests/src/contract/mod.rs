@@ -86,7 +86,7 @@ macro_rules! for_each_check {
             state: history_tells_who_changed_what_from_what_to_what,
             state: a_key_and_what_lies_below_it_are_listed,
             state: a_watcher_sees_what_is_there_and_then_every_change,
-            state: a_watcher_that_falls_behind_is_told_and_ends,
+            state: a_watcher_that_falls_behind_sees_all_or_is_told_and_ends,
             state: the_past_is_there_by_number_and_by_time,
             state: any_snapshot_and_its_tail_are_the_whole_replay,
             events: published_facts_have_numbers_without_gaps,
