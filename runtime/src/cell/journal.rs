@@ -128,7 +128,10 @@ impl Journal {
         }
         Ok(match newest {
             None => fresh,
-            Some(view) if view.status == Status::Completed || !view.status.is_final() => view.task,
+            // It is left as it is stored; only the turn that it comes with wants its own task named.
+            Some(view) if view.status == Status::Completed || !view.status.is_final() => {
+                Task { parent: Some(self.task.id.clone()), ..view.task }
+            }
             Some(view) => {
                 // What is to be done is what is ordered now, also where the parent's retry orders it differently.
                 let next = view.task.next_generation(Some(&self.task), now);
