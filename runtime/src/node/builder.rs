@@ -77,9 +77,10 @@ impl NodeBuilder {
     pub async fn start(self) -> Result<Node> {
         let name = self.name.unwrap_or_else(host_name);
         let name = NodeName::parse(&name)?;
+        let verbs = sqlite::Verbs::default();
         let broker = match self.store {
             Store::Memory => memory::open(memory::Options::default()),
-            Store::File(path) => sqlite::open(path, sqlite::Options::default())?,
+            Store::File(path) => sqlite::open(path, sqlite::Options { verbs: verbs.clone(), ..Default::default() })?,
             Store::Given(broker) => broker,
         };
         let hub = Hub::new(name, broker);
@@ -89,7 +90,9 @@ impl NodeBuilder {
         let spec =
             agents.and_then(|agents| root(&hub, agents, self.intensity)).map_err(|e| Error::decode(e.to_string()))?;
         let tree = Tree::builder(spec).start().await.map_err(not_started)?;
-        Ok(Node { inner: Arc::new(Inner { hub, tree, pools }) })
+        let node = Node { inner: Arc::new(Inner { hub, tree, pools }) };
+        node.answer(&verbs);
+        Ok(node)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_agents::{Service, Stateful, StatefulService};
+use callboard_broker::subject::CapabilityName;
 
 use crate::cell::hub::Hub;
 use crate::cell::pool::Pool;
@@ -16,6 +17,16 @@ pub enum Child {
     Service(Box<Service>),
     /// Children under a supervisor of their own.
     Supervisor(Supervisor),
+}
+
+impl Child {
+    /// What it serves, and what everything below it serves, in start order.
+    pub fn capabilities(&self) -> Vec<CapabilityName> {
+        match self {
+            Self::Service(service) => service.doors().iter().map(|door| door.capability.clone()).collect(),
+            Self::Supervisor(supervisor) => supervisor.children.iter().flat_map(Self::capabilities).collect(),
+        }
+    }
 }
 
 impl From<Service> for Child {

@@ -1,11 +1,26 @@
 //! What other processes may ask a node: JSON in, JSON out, by verb.
 
+use std::sync::Arc;
+
 use callboard_broker::error::{Error, Result};
+use callboard_broker::sqlite::Verbs;
 use serde_json::{Value, json};
 
 use super::Node;
 
 impl Node {
+    /// Answers other processes at the door of its store, for as long as it lives.
+    pub(super) fn answer(&self, verbs: &Verbs) {
+        let inner = Arc::downgrade(&self.inner);
+        verbs.set(Arc::new(move |verb, body| {
+            let node = inner.upgrade().map(|inner| Node { inner });
+            Box::pin(async move {
+                let node = node.ok_or_else(|| Error::unavailable("the node has stopped"))?;
+                node.control(&verb, body).await
+            })
+        }));
+    }
+
     /// What other processes may ask this node, by verb, JSON in and JSON out: `tree`, `agents`, `served`, `metrics`, `info`,
     /// and `scale` with `{"capability", "workers"}`.
     ///
