@@ -1,2 +1,37 @@
-//! The command line of Callboard.
-fn main() {}
+//! The command line of Callboard: a thin shell over the crate `callboard`, and the only part that prints.
+//!
+//! A command turns its arguments into a value; what of it is shown, and how, is decided in one place ([`output`]). So
+//! `--json`, the width of the terminal, a closed pipe and the exit code are nobody else's concern.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`args`], [`app`] | what may be typed, and from there to an exit code |
+//! | [`commands`] | one module for each noun |
+//! | [`complaint`], [`failure`], [`exit`] | what a person is told when something cannot go on |
+//! | [`output`], [`console`], [`log`] | what is shown, and where |
+//! | [`store`], [`services`] | the store and the node over it |
+//! | [`work`], [`follow`] | a run until it ends, and how far it is |
+//! | [`ids`], [`paths`] | which run, task or file is meant |
+//! | [`views`], [`figures`] | how tasks and runs are told |
+
+mod app;
+mod args;
+mod commands;
+mod complaint;
+mod console;
+mod exit;
+mod failure;
+mod figures;
+mod follow;
+mod ids;
+mod log;
+mod output;
+mod paths;
+mod services;
+mod store;
+mod views;
+mod work;
+
+fn main() -> std::process::ExitCode {
+    app::main().into()
+}

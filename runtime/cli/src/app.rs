@@ -1,0 +1,76 @@
+//! From arguments to an exit code.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::Parser;
+
+use crate::args::{self, Cli, Command};
+use crate::commands::{agent, completions, config, dead, doctor, event, explain, run, state, task, tree, workflow};
+use crate::complaint::{self, Parsed};
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::log;
+use crate::output::{Done, Printer};
+
+/// Runs what was typed.
+pub(crate) fn main() -> Exit {
+    log::hook_panics();
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let printer = Printer::new(typed.iter().any(|word| word == "--json"), false, String::new());
+    match catch_unwind(AssertUnwindSafe(|| go(&typed, &printer))) {
+        Ok(exit) => exit,
+        Err(_) => printer.failure(&log::fault().into()),
+    }
+}
+
+fn go(typed: &[OsString], printer: &Printer) -> Exit {
+    let cli = match Cli::try_parse_from(typed) {
+        Ok(cli) => cli,
+        Err(error) => match complaint::of(&error, typed) {
+            Parsed::Help(text) => return printer.raw(&text),
+            Parsed::Problem(problem) => return printer.failure(&problem.into()),
+        },
+    };
+    let console = Console::new(&cli.global);
+    let done = match cli.command {
+        None => return printer.raw(&args::description().render_help().to_string()),
+        Some(Command::Completions(of)) => return console.out.raw(&completions::script(&of)),
+        Some(Command::Explain(of)) => explain::explain(&of),
+        Some(command) => log::start(&cli.global)
+            .map_err(Failure::from)
+            .and_then(|()| config::environment().map_err(Failure::from))
+            .and_then(|()| runtime()?.block_on(dispatch(command, &console))),
+    };
+    match done {
+        Ok(Some(reply)) => console.out.reply(&reply),
+        Ok(None) => Exit::Ok,
+        Err(failure) => console.out.failure(&failure),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|why| {
+        let what = format!("no threads can be started: {}", why.kind());
+        callboard::broker::problem::Problem::new(callboard::broker::code::INTERNAL, what).into()
+    })
+}
+
+async fn dispatch(command: Command, console: &Console) -> Done {
+    match command {
+        Command::Run(of) => run::run(of, console).await,
+        Command::Task(of) => task::task(of, console).await,
+        Command::Workflow(of) => workflow::workflow(of, console).await,
+        Command::Event(of) => event::event(of, console).await,
+        Command::State(of) => state::state(of, console).await,
+        Command::Dead(of) => dead::dead(of, console).await,
+        Command::Agent(of) => agent::agent(of, console).await,
+        Command::Tree(of) => tree::tree(of, console).await,
+        Command::Doctor(of) => doctor::doctor(of, console).await,
+        Command::Config(of) => config::config(of),
+        Command::Explain(of) => explain::explain(&of),
+        Command::Completions(_) => Ok(None),
+    }
+}

@@ -1,0 +1,14 @@
+//! One module for each noun: its arguments, and what its verbs do.
+
+pub(crate) mod agent;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod dead;
+pub(crate) mod doctor;
+pub(crate) mod event;
+pub(crate) mod explain;
+pub(crate) mod run;
+pub(crate) mod state;
+pub(crate) mod task;
+pub(crate) mod tree;
+pub(crate) mod workflow;

@@ -1,0 +1,106 @@
+//! What every command works with: the printer, and where the store is.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::args::Global;
+use crate::output::Printer;
+
+/// Where tasks, state and events are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this process, and gone with it.
+    Memory,
+    /// In a file that the person named.
+    Named(PathBuf),
+    /// In the file that is used when nothing is said.
+    Usual(PathBuf),
+}
+
+impl Place {
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Place::Memory => None,
+            Place::Named(path) | Place::Usual(path) => Some(path),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.file() {
+            Some(path) => write!(f, "{}", path.display()),
+            None => f.write_str("memory"),
+        }
+    }
+}
+
+/// The printer and the place of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Console {
+    pub(crate) out: Printer,
+    pub(crate) place: Place,
+}
+
+impl Console {
+    /// A console for these arguments.
+    pub(crate) fn new(global: &Global) -> Console {
+        let place = match &global.store {
+            Some(named) if named == "memory" => Place::Memory,
+            Some(named) => Place::Named(PathBuf::from(named)),
+            None => usual().map_or(Place::Memory, Place::Usual),
+        };
+        let exported = env::var_os("CALLBOARD_STORE");
+        let repeated = match &global.store {
+            Some(named) if exported.as_ref() != Some(named) => format!("--store {} ", quoted(named)),
+            _ => String::new(),
+        };
+        Console { out: Printer::new(global.json, global.quiet, repeated), place }
+    }
+
+    /// A command as a person can type it here.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        self.out.command(verb)
+    }
+
+    /// What could be done next, at most three things, for somebody who watches; otherwise nothing.
+    pub(crate) fn next(&self, steps: &[(&str, String)]) -> String {
+        if steps.is_empty() || !self.out.has_company() {
+            return String::new();
+        }
+        let wide = steps.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
+        let line = |(what, command): &(&str, String)| format!("{what:wide$}  {command}");
+        format!("\n{}", steps.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// `main.db` in the user's data directory; none when there is no home.
+fn usual() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local").join("share")))?;
+    Some(data.join("callboard").join("main.db"))
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    match !word.is_empty() && word.chars().all(safe) {
+        true => word.into_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_when_a_shell_would_change_it() {
+        assert_eq!(quoted(OsStr::new("/tmp/a-b.db")), "/tmp/a-b.db");
+        assert_eq!(quoted(OsStr::new("my store's")), r"'my store'\''s'");
+        assert_eq!(quoted(OsStr::new("")), "''");
+    }
+}

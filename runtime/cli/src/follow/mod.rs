@@ -1,0 +1,114 @@
+//! Following a run to its end, and showing how far it is.
+
+mod rows;
+mod screen;
+
+use std::time::Duration;
+
+use callboard::broker::Broker;
+use callboard::broker::events::{EventFilter, EventStream};
+use callboard::broker::id::{RunId, TaskId};
+use callboard::broker::task::Outcome;
+use callboard::broker::tasks::{TaskFilter, Until};
+
+use crate::console::Console;
+use crate::failure::Failure;
+
+pub(crate) use rows::{Notes, Rows};
+use screen::Screen;
+
+/// How often a tree that is watched is drawn again, and how long one wait for an outcome lasts.
+const REDRAW: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_secs(60);
+
+/// A run that is being followed.
+pub(crate) struct Follow {
+    broker: Broker,
+    task: TaskId,
+    events: Box<dyn EventStream>,
+    rows: Rows,
+    screen: Screen,
+}
+
+impl Follow {
+    /// Begins to follow `task` and the run that it belongs to: what is stored, then what happens.
+    pub(crate) async fn begin(
+        console: &Console,
+        broker: &Broker,
+        run: &RunId,
+        task: &TaskId,
+    ) -> Result<Follow, Failure> {
+        // In this order nothing falls between what is stored and what happens; what is told twice does no harm.
+        let from = broker.events.last().await? + 1;
+        let mut rows = Rows::default();
+        for view in stored(broker, run).await? {
+            rows.stored(&view);
+        }
+        let filter = EventFilter { run: Some(run.clone()), types: vec!["task".into()] };
+        let events = broker.events.follow(filter, from).await?;
+        Ok(Follow { broker: broker.clone(), task: task.clone(), events, rows, screen: Screen::new(&console.out) })
+    }
+
+    /// Waits for the end of the task.
+    ///
+    /// # Cancellation
+    /// It can be waited for again.
+    pub(crate) async fn end(&mut self) -> Result<Outcome, Failure> {
+        let (tasks, task) = (self.broker.tasks.clone(), self.task.clone());
+        let outcome = async move {
+            loop {
+                if let Some(outcome) = tasks.wait(vec![task.clone()], Until::All, WAIT).await?.pop() {
+                    return Ok::<_, Failure>(outcome);
+                }
+            }
+        };
+        tokio::pin!(outcome);
+        let mut ticks = tokio::time::interval(REDRAW);
+        let mut following = true;
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.next(), if following => match event {
+                    Ok(event) => {
+                        if let Some(line) = self.rows.see(&event) {
+                            self.screen.line(&line);
+                        }
+                    }
+                    // The outcome tells the end; progress is only for the eyes.
+                    Err(error) => {
+                        tracing::debug!(%error, "progress cannot be followed");
+                        following = false;
+                    }
+                },
+                _ = ticks.tick() => self.screen.draw(&self.rows, self.broker.clock.now(), &Notes::new()),
+                outcome = &mut outcome => return outcome,
+            }
+        }
+    }
+
+    /// Draws what has become of all tasks, with what is to stand beside them, and leaves it there.
+    pub(crate) async fn close(mut self, run: &RunId, notes: &Notes) -> Result<(), Failure> {
+        for view in stored(&self.broker, run).await? {
+            if let Some(line) = self.rows.stored(&view) {
+                self.screen.line(&line);
+            }
+        }
+        self.screen.draw(&self.rows, self.broker.clock.now(), notes);
+        Ok(())
+    }
+}
+
+/// All tasks of a run, oldest first.
+pub(crate) async fn stored(broker: &Broker, run: &RunId) -> Result<Vec<callboard::broker::tasks::TaskView>, Failure> {
+    let mut all = Vec::new();
+    let mut filter = TaskFilter { run: Some(run.clone()), ..TaskFilter::default() };
+    loop {
+        let page = broker.tasks.list(filter.clone()).await?;
+        filter.after = page.last().map(|view| view.seq);
+        let done = page.len() < callboard::broker::tasks::MAX_PAGE;
+        all.extend(page);
+        if done {
+            return Ok(all);
+        }
+    }
+}

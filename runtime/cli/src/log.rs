@@ -1,0 +1,68 @@
+//! Log lines and panics: both are for operators, so neither is seen unless asked for.
+//!
+//! A healthy run writes no log line. A panic of an agent ends one request and is told where that request is told; its
+//! message and place are logged, never printed as Rust would, whatever `RUST_BACKTRACE` says.
+
+use std::any::Any;
+use std::cell::RefCell;
+
+use callboard::broker::code;
+use callboard::broker::problem::Problem;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Global, LogFormat};
+
+/// What RUST_LOG is when it is not set and nothing was asked for.
+const DEFAULT: &str = "error";
+
+thread_local! {
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Starts writing log lines to standard error.
+///
+/// # Errors
+/// When RUST_LOG cannot be read.
+pub(crate) fn start(global: &Global) -> Result<(), Problem> {
+    let asked = match (global.quiet, global.verbose) {
+        (true, _) => Some("off"),
+        (_, 0) => None,
+        (_, 1) => Some("warn,callboard=info,callboard_agents=info,callboard_broker=info,callboard_cli=info"),
+        (_, 2) => Some("info,callboard=debug,callboard_agents=debug,callboard_broker=debug,callboard_cli=debug"),
+        _ => Some("trace"),
+    };
+    let named = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
+    let filter = asked.map(str::to_owned).or(named).unwrap_or_else(|| DEFAULT.into());
+    let filter = EnvFilter::try_new(&filter).map_err(|why| {
+        let problem = Problem::new(code::BAD_VALUE, format!("RUST_LOG cannot be \"{filter}\": {why}"));
+        problem.fix("RUST_LOG=info")
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second start in one process keeps the first: there is only one standard error.
+    let _ = match global.log_format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    Ok(())
+}
+
+/// From now on a panic is a log line of level debug, and remembered for [`fault`].
+pub(crate) fn hook_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        let why = said(info.payload());
+        tracing::debug!(%place, panic = %why, "a panic was caught");
+        LAST.set(Some(format!("{why} at {place}")));
+    }));
+}
+
+/// What is told when the panic was in Callboard itself.
+pub(crate) fn fault() -> Problem {
+    let what = LAST.take().unwrap_or_else(|| "it ended for a reason that was not told".into());
+    Problem::new(code::INTERNAL, format!("Callboard has a fault: {what}")).fix("callboard doctor")
+}
+
+fn said(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
+}

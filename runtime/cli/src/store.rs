@@ -1,0 +1,186 @@
+//! The store as this process uses it: read beside its owner, written for a moment, or owned by a node that works.
+
+use std::time::Duration;
+
+use callboard::broker::problem::{Problem, Problems};
+use callboard::broker::sqlite::{self, Attached};
+use callboard::broker::{Broker, code, memory};
+use callboard::{Error, Node};
+use serde_json::Value;
+
+use crate::console::{Console, Place};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::services;
+
+/// How long a running node may take to answer a verb: it answers from what it knows, so longer means that it is stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the owner of a store is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// An open store.
+pub(crate) struct Store {
+    pub(crate) broker: Broker,
+    who: Who,
+    /// Whether this process is to work on it when nobody else does.
+    works: bool,
+}
+
+/// Who works on what is in the store.
+enum Who {
+    /// Nobody at the moment.
+    Nobody,
+    /// A node in this process.
+    Node(Node),
+    /// Another process.
+    Other(Attached, u32),
+}
+
+impl Console {
+    /// Opens the store to read it. Where there is none yet it is empty.
+    pub(crate) async fn look(&self) -> Result<Store, Failure> {
+        match self.place.file() {
+            Some(path) if path.exists() => self.touch().await,
+            _ => Ok(Store::of(memory::open(memory::Options::default()), Who::Nobody)),
+        }
+    }
+
+    /// Opens the store to read and to write something small, making it when there is none.
+    pub(crate) async fn touch(&self) -> Result<Store, Failure> {
+        let Some(path) = self.place.file() else {
+            return Ok(Store::of(memory::open(memory::Options::default()), Who::Nobody));
+        };
+        let attached = sqlite::attach(path, sqlite::Options::default())?;
+        // An owner without a door does one write of his own and is about to go.
+        let owner = attached.owner()?.filter(|owner| owner.socket.is_some());
+        let broker = attached.broker();
+        Ok(Store::of(broker, owner.map_or(Who::Nobody, |owner| Who::Other(attached, owner.pid))))
+    }
+
+    /// Opens the store to work on what is in it: as its owner, or through the process that owns it.
+    pub(crate) async fn work(&self) -> Result<Store, Failure> {
+        let started = match self.place.file() {
+            Some(path) => start(Node::embedded().store(path)).await,
+            None => start(Node::embedded()).await,
+        };
+        let store = match started {
+            Ok(node) => Store::of(node.broker().clone(), Who::Node(node)),
+            Err(error) if error.code() == code::OWNED => self.touch().await?,
+            Err(Error::Config(problems)) if self.may_do_without(&problems) => {
+                let why = format!("memory, for nothing can be kept: {}", told(&problems));
+                self.out.note(&self.out.page.field("store", 7, &why));
+                let node = start(Node::embedded()).await?;
+                Store::of(node.broker().clone(), Who::Node(node))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match &store.who {
+            // The owner has gone in between.
+            Who::Nobody => Box::pin(self.work()).await,
+            _ => Ok(Store { works: true, ..store }),
+        }
+    }
+
+    /// Whether work can be done in memory instead: only when nobody asked for a file.
+    fn may_do_without(&self, problems: &Problems) -> bool {
+        matches!(self.place, Place::Usual(_)) && problems.iter().all(|problem| problem.code == code::NOT_WRITABLE)
+    }
+}
+
+async fn start(node: callboard::NodeBuilder) -> Result<Node, Error> {
+    services::all().into_iter().fold(node, |node, service| node.serve(service)).start().await
+}
+
+fn told(problems: &Problems) -> String {
+    let all = problems.iter().map(|problem| {
+        let note = problem.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        format!("{}{note}", problem.what)
+    });
+    all.collect::<Vec<_>>().join("; ")
+}
+
+impl Store {
+    fn of(broker: Broker, who: Who) -> Store {
+        Store { broker, who, works: false }
+    }
+
+    /// What the node that works on this store answers to a verb; none when nobody works.
+    ///
+    /// # Errors
+    /// CB0004 when it does not answer within 2 s.
+    pub(crate) async fn node_says(&self, verb: &str) -> Result<Option<Value>, Failure> {
+        let said = match &self.who {
+            Who::Nobody => return Ok(None),
+            Who::Node(node) => node.control(verb, Value::Null).await,
+            Who::Other(attached, pid) => match tokio::time::timeout(PATIENCE, attached.ask(verb, Value::Null)).await {
+                Ok(said) => said,
+                Err(_) => {
+                    let problem =
+                        Problem::new(code::UNREACHABLE, format!("process {pid} owns the store and does not answer"));
+                    return Err(problem
+                        .note("waited 2 s")
+                        .fix(format!("see whether it is stopped: ps -p {pid}"))
+                        .into());
+                }
+            },
+        };
+        match said {
+            Ok(value) => Ok(Some(value)),
+            // It has gone in between, or it is no node of ours that owns the store.
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether somebody works on what is in it.
+    pub(crate) fn is_worked_on(&self) -> bool {
+        !matches!(self.who, Who::Nobody)
+    }
+
+    /// Whether this process is to work on it when nobody else does.
+    pub(crate) fn works(&self) -> bool {
+        self.works
+    }
+
+    /// The node, when it is in this process.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        match &self.who {
+            Who::Node(node) => Some(node),
+            Who::Nobody | Who::Other(..) => None,
+        }
+    }
+
+    /// The capabilities that are served by whoever works on the store, or by a run of this program when nobody does.
+    pub(crate) async fn served(&self) -> Result<Vec<String>, Failure> {
+        let named = |list: &Value| -> Vec<String> {
+            let names = list.as_array().into_iter().flatten().filter_map(|one| one.get("capability")?.as_str());
+            names.map(str::to_owned).collect()
+        };
+        Ok(self.node_says("served").await?.as_ref().map_or_else(services::capabilities, named))
+    }
+
+    /// Whether its contents are gone with this process.
+    pub(crate) fn is_memory(&self) -> bool {
+        &*self.broker.about == "memory"
+    }
+
+    /// Resolves when the other process that works on it has ended.
+    ///
+    /// # Errors
+    /// When its lock cannot be looked at.
+    pub(crate) async fn owner_gone(&self) -> Result<(), Failure> {
+        let Who::Other(attached, pid) = &self.who else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if attached.owner()?.is_none_or(|owner| owner.pid != *pid) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Why a node ended by itself.
+pub(crate) fn gave_up(error: &Error) -> Failure {
+    let problem = Problem::new(code::GAVE_UP, format!("supervision gave up: {error}"));
+    Failure::from(problem.fix("callboard explain tree")).exit(Exit::GaveUp)
+}

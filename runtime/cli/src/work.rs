@@ -1,0 +1,143 @@
+//! Work on a run until it ends, is interrupted, or cannot go on.
+//!
+//! Ctrl-C and a request to terminate hand back what is held, so that another process can go on at once, and say how; a
+//! second one ends the process on the spot.
+
+use callboard::broker::code;
+use callboard::broker::id::{RunId, TaskId};
+use callboard::broker::problem::Problem;
+use callboard::broker::task::Outcome;
+
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::follow::{Follow, Notes};
+use crate::ids::short;
+use crate::store::{Store, gave_up};
+
+/// A run that ended.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    follow: Follow,
+}
+
+impl Ended {
+    /// Leaves the last picture of its tasks on the screen.
+    pub(crate) async fn show(self, notes: &Notes) -> Result<(), Failure> {
+        let run = self.outcome.run.clone();
+        self.follow.close(&run, notes).await
+    }
+}
+
+/// What ends the following of a run.
+enum End {
+    Outcome(Box<Outcome>),
+    Interrupted,
+    OwnerGone,
+}
+
+/// Follows `task` of `run` to its end. When the process that works on it dies, a store that is to be worked on is taken
+/// over at once.
+pub(crate) async fn until_end(
+    console: &Console,
+    store: &mut Store,
+    run: &RunId,
+    task: &TaskId,
+) -> Result<Ended, Failure> {
+    loop {
+        let mut follow = Follow::begin(console, &store.broker, run, task).await?;
+        let end = tokio::select! {
+            outcome = follow.end() => End::Outcome(Box::new(outcome?)),
+            () = signalled() => End::Interrupted,
+            gone = store.owner_gone() => gone.map(|()| End::OwnerGone)?,
+            error = node_gave_up(store) => return Err(error),
+        };
+        match end {
+            End::Outcome(outcome) => return Ok(Ended { outcome: *outcome, follow }),
+            End::Interrupted => return Err(interrupt(console, store, run).await),
+            End::OwnerGone if store.works() => *store = console.work().await?,
+            End::OwnerGone => {
+                // It may have ended with its last breath.
+                if let Some(Some(outcome)) = store
+                    .broker
+                    .tasks
+                    .get(vec![task.clone()])
+                    .await?
+                    .pop()
+                    .map(|view| view.and_then(|view| view.outcome))
+                {
+                    return Ok(Ended { outcome, follow });
+                }
+                let problem = Problem::new(code::UNREACHABLE, "the process that worked on it has ended");
+                let resume = format!("callboard workflow resume {}", short(run.as_str()));
+                return Err(problem.note("what was recorded is kept").fix(resume).into());
+            }
+        }
+    }
+}
+
+/// Ends the node of this process, if there is one, once nothing of it is needed any more.
+pub(crate) async fn close(store: &Store) -> Result<(), Failure> {
+    match store.node() {
+        Some(node) => node.shutdown().await.map_err(|error| gave_up(&error)),
+        None => Ok(()),
+    }
+}
+
+/// Hands back what is held, and says how to go on.
+async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
+    let again = tokio::spawn(async {
+        signalled().await;
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    let id = short(run.as_str());
+    match store.node() {
+        Some(node) => {
+            if let Err(error) = node.hand_back().await {
+                tracing::debug!(%error, "not everything was handed back");
+            }
+            match store.is_memory() {
+                true => console.out.note("interrupted: this run was in memory and is gone"),
+                false => {
+                    let resume = console.command(&format!("workflow resume {id}"));
+                    console.out.note(&format!("interrupted: everything was handed back\nresume  {resume}"));
+                }
+            }
+        }
+        None => {
+            let watch = console.command(&format!("task watch {id}"));
+            console
+                .out
+                .note(&format!("interrupted: the run goes on in the process that owns the store\nwatch   {watch}"));
+        }
+    }
+    again.abort();
+    Failure::silent(Exit::Interrupted)
+}
+
+async fn node_gave_up(store: &Store) -> Failure {
+    match store.node() {
+        Some(node) => gave_up(&node.gave_up().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves at the next SIGINT or SIGTERM.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
