@@ -1,6 +1,9 @@
 //! The test kit: what the test targets of this package, and no product code, share.
 //!
-//! [`contract`] is the suite that every wing of the broker has to pass.
+//! [`contract`] is the suite that every wing of the broker has to pass; [`script`] is what a wing that outlives its
+//! process is interrupted in; [`random`] makes a test's choices, and repeats them from a seed.
 
 #[allow(missing_docs, reason = "the name of a check is the sentence that it checks")]
 pub mod contract;
+pub mod random;
+pub mod script;

@@ -9,7 +9,7 @@ use super::fault::Done;
 use super::marks::Marks;
 use super::state::Snapshots;
 use super::tasks::Mirror;
-use super::{dead, file};
+use super::{dead, events, state};
 use crate::clock::Millis;
 
 pub(super) struct Core {
@@ -35,8 +35,5 @@ impl Core {
 
 /// How far the file has come.
 pub(super) fn marks(conn: &Connection) -> Done<Marks> {
-    Ok(Marks {
-        event: file::number(conn, "SELECT first + count - 1 FROM page ORDER BY first DESC LIMIT 1", [])?,
-        change: file::number(conn, "SELECT max(sequence) FROM history", [])?,
-    })
+    Ok(Marks { event: events::newest_number(conn)?, change: state::newest(conn)?.0 })
 }

@@ -75,9 +75,9 @@ impl Db {
         self.open.get()
     }
 
-    /// Asks the probe what becomes of the commit that is about to come.
-    pub(super) fn before_commit(&self) -> Fate {
-        self.probe.at(Point::Commit)
+    /// Asks the probe.
+    pub(super) fn probe(&self, point: Point) -> Fate {
+        self.probe.at(point)
     }
 
     /// Makes everything since the last commit one durable step.

@@ -16,7 +16,7 @@ use super::job::Job;
 use super::lock::Lock;
 use super::marks::Mover;
 use super::options::Sync;
-use super::probe::Fate;
+use super::probe::{Fate, Point};
 use super::tasks::{self, Waiters};
 use super::turn::{News, Turn};
 use super::writer::Waiting;
@@ -139,9 +139,12 @@ impl Desk {
             jobs.zip(ends.drain(..)).for_each(|(job, end)| job.answer(end));
         };
         if self.db.is_open() {
-            match self.db.before_commit() {
+            match self.db.probe(Point::Commit) {
                 Fate::DiskFull => return Err(db::disk_full()),
-                Fate::AnswerEarly => answer(),
+                Fate::AnswerEarly => {
+                    answer();
+                    self.db.probe(Point::Answered);
+                }
                 Fate::GoOn | Fate::Die => (),
             }
             self.db.commit()?;

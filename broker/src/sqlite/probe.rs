@@ -13,6 +13,8 @@ pub enum Point {
     Statement,
     /// Before a commit.
     Commit,
+    /// Before a commit of which callers have been told already.
+    Answered,
     /// After a commit, before anybody is told.
     Committed,
 }
@@ -22,7 +24,7 @@ pub enum Point {
 pub enum Fate {
     /// It goes on.
     GoOn,
-    /// The disk is full. Has no effect after a commit.
+    /// The disk is full. Only at [`Point::Statement`] and [`Point::Commit`].
     DiskFull,
     /// The process is aborted.
     Die,

@@ -22,6 +22,7 @@ use super::state::Snapshots;
 use super::tasks::{self, Mirror, Waiters};
 use super::view::View;
 use super::writer::{Bounds, Writer};
+use super::{events, state};
 use crate::clock::Millis;
 use crate::error::Result;
 
@@ -119,7 +120,5 @@ impl Drop for Store {
 
 /// The time of the newest record: stamps never go back, though the wall clock may.
 fn latest(conn: &Connection) -> Done<Millis> {
-    let change = file::number(conn, "SELECT at FROM history ORDER BY sequence DESC LIMIT 1", [])?;
-    let event = "SELECT body ->> '$[#-1].time' FROM page ORDER BY first DESC LIMIT 1";
-    Ok(change.max(file::number(conn, event, [])?))
+    Ok(events::newest(conn)?.1.max(state::newest(conn)?.1))
 }

@@ -4,8 +4,10 @@ use rusqlite::{Connection, Row};
 
 use super::super::db::Db;
 use super::super::fault::{Done, Fault};
+use super::super::file;
 use super::super::sum::{Fields, Sum, int};
 use super::super::tasks::json;
+use crate::clock::Millis;
 use crate::event::Event;
 use crate::events::EventFilter;
 use crate::id::RunId;
@@ -53,6 +55,25 @@ pub(super) fn read(conn: &Connection, filter: &EventFilter, from: u64, limit: us
         }
     }
     Ok((found, next))
+}
+
+/// The number and the time of the newest event; zeros when there is none.
+pub(in super::super) fn newest(conn: &Connection) -> Done<(u64, Millis)> {
+    let sql = "SELECT first, run, count, body, crc FROM page ORDER BY first DESC LIMIT 1";
+    let last = file::one(conn, sql, [], page)?.and_then(|mut page| page.pop());
+    Ok(last.map_or((0, 0), |event| (event.seq, event.time)))
+}
+
+/// The number of the newest event, without a look at what it says.
+pub(in super::super) fn newest_number(conn: &Connection) -> Done<u64> {
+    let sql = "SELECT first, run, count, body, crc FROM page ORDER BY first DESC LIMIT 1";
+    let last = file::one(conn, sql, [], |row| {
+        let mut fields = Fields::of("page", row, 0);
+        let (first, _run, count, _body) = (fields.nat()?, fields.maybe()?, fields.nat()?, fields.text()?);
+        fields.verify()?;
+        Ok(first + count - 1)
+    })?;
+    Ok(last.unwrap_or(0))
 }
 
 fn page(row: &Row<'_>) -> Done<Vec<Event>> {

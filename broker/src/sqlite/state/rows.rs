@@ -101,6 +101,13 @@ pub(super) fn changes(conn: &Connection, after: u64, until: u64, limit: u64) -> 
     }
 }
 
+/// The number and the time of the newest change; zeros when there is none.
+pub(in super::super) fn newest(conn: &Connection) -> Done<(u64, Millis)> {
+    let sql = "SELECT sequence, key, value, previous, updated_by, at, task, attempt, crc FROM history
+               ORDER BY sequence DESC LIMIT 1";
+    Ok(file::one(conn, sql, [], read_change)?.map_or((0, 0), |change| (change.sequence, change.at)))
+}
+
 /// How many changes there were up to and including a time.
 pub(super) fn changes_until(conn: &Connection, time: Millis) -> Done<u64> {
     // Times never go back, so of the changes that are not later the last one has all others before it.

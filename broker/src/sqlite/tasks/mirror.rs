@@ -101,7 +101,7 @@ impl Mirror {
         for (ticket, claimer) in &self.claimers {
             queue.park(*ticket, claimer.want.clone(), claimer.until);
         }
-        self.newest = file::number(conn, "SELECT max(seq) FROM task", [])?;
+        self.newest = rows::newest(conn)?;
         (self.queue, self.bodies, self.live) = (queue, bodies, live);
         Ok(())
     }

@@ -96,6 +96,12 @@ pub(super) fn task_at(conn: &Connection, seq: u64) -> Done<Task> {
     found.map(|stored| stored.task).ok_or_else(|| Fault::damaged("task", seq))
 }
 
+/// The place of the newest task; 0 when there is none.
+pub(super) fn newest(conn: &Connection) -> Done<u64> {
+    let sql = concat!("SELECT ", columns!(task), " FROM task t ORDER BY t.seq DESC LIMIT 1");
+    Ok(file::one(conn, sql, [], |row| read_task(row, 0))?.map_or(0, |stored| stored.seq))
+}
+
 /// Stores where an unfinished task stands, in the place of where it stood.
 pub(super) fn put_queued(db: &Db, item: &Item, held: Option<&Held>) -> Done<()> {
     let Item { seq, claims, free, not_before, .. } = item;

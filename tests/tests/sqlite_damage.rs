@@ -1,0 +1,173 @@
+//! Bits of the file flip, and files of earlier versions come back.
+//!
+//! SQLite does not notice a flipped bit. Every row carries a checksum, so whatever can still be read has to be what was
+//! written; the rest has to be refused.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use callboard_broker::dead_letter::DeadLetter;
+use callboard_broker::error::Result;
+use callboard_broker::event::Event;
+use callboard_broker::id::TaskId;
+use callboard_broker::sqlite::{self, Options};
+use callboard_broker::state::{Change, Key, Moment, StateEntry};
+use callboard_broker::task::{Record, Task};
+use callboard_broker::tasks::{TaskFilter, TaskView};
+use callboard_broker::{Broker, code};
+use callboard_tests::random::Random;
+use callboard_tests::script;
+
+/// Everything that can be read of a store, thing by thing.
+#[derive(Default)]
+struct Contents {
+    tasks: HashMap<TaskId, Task>,
+    views: HashMap<TaskId, TaskView>,
+    logs: HashMap<TaskId, Vec<Record>>,
+    events: HashMap<u64, Event>,
+    entries: HashMap<Key, StateEntry>,
+    past: Vec<StateEntry>,
+    history: Vec<Change>,
+    dead: HashMap<u64, DeadLetter>,
+    /// How many questions were refused.
+    refused: usize,
+}
+
+impl Contents {
+    fn take<T: Default>(&mut self, answer: Result<T>) -> T {
+        answer.unwrap_or_else(|_| {
+            self.refused += 1;
+            T::default()
+        })
+    }
+
+    /// Asks for everything by name, as it was before, and for whatever else is there.
+    async fn of(broker: &Broker, known: &[TaskId]) -> Self {
+        let (mut all, key) = (Self::default(), Key::parse("global.count").unwrap());
+        for id in known {
+            let view = all.take(broker.tasks.get(vec![id.clone()]).await).pop().flatten();
+            all.views.extend(view.map(|view| (id.clone(), view)));
+            let log = broker.tasks.log(id.clone()).await;
+            let log = all.take(log);
+            all.logs.insert(id.clone(), log);
+        }
+        let listed = broker.tasks.list(TaskFilter::default()).await;
+        let listed = all.take(listed);
+        all.tasks.extend(listed.into_iter().map(|view| (view.task.id.clone(), view.task)));
+        for n in 1..200 {
+            let page = broker.events.read(Default::default(), n, 1).await;
+            let page = all.take(page);
+            all.events.extend(page.into_iter().map(|event| (event.seq, event)));
+        }
+        for n in 1..9 {
+            let letter = broker.dead.get(n).await;
+            let letter = all.take(letter);
+            all.dead.extend(letter.map(|letter| (n, letter)));
+        }
+        let entries = broker.states.list(String::new()).await;
+        all.entries = all.take(entries).into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        all.past = {
+            let past = broker.states.at(Moment::Sequence(3), String::new()).await;
+            all.take(past)
+        };
+        all.history = {
+            let history = broker.states.history(key).await;
+            all.take(history)
+        };
+        all
+    }
+
+    /// Whether everything that was read is as it was written. What is missing is missing; what is there has to be true.
+    fn agrees_with(&self, written: &Self) -> bool {
+        fn same<K: std::hash::Hash + Eq, V: PartialEq>(read: &HashMap<K, V>, written: &HashMap<K, V>) -> bool {
+            read.iter().all(|(key, value)| written.get(key) == Some(value))
+        }
+        same(&self.tasks, &written.tasks)
+            && same(&self.views, &written.views)
+            && self.logs.iter().all(|(id, log)| log.is_empty() || written.logs.get(id) == Some(log))
+            && same(&self.events, &written.events)
+            && same(&self.entries, &written.entries)
+            && self.past.iter().all(|entry| written.past.contains(entry))
+            && self.history.iter().all(|change| written.history.contains(change))
+            && same(&self.dead, &written.dead)
+    }
+}
+
+fn open(store: &Path) -> Result<Broker> {
+    sqlite::open(store, Options { snapshot_every: 2, ..Options::default() })
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_refused_or_harmless_and_never_believed() {
+    let mut random = Random::from_env("CALLBOARD_FLIP_SEED", 7);
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.db");
+    let broker = open(&store).unwrap();
+    script::run(&broker).await;
+    let ids: Vec<TaskId> =
+        broker.tasks.list(TaskFilter::default()).await.unwrap().into_iter().map(|view| view.task.id).collect();
+    let written = Contents::of(&broker, &ids).await;
+    assert!(
+        written.refused == 0 && written.events.len() > 30 && written.history.len() == 5 && !written.past.is_empty()
+    );
+
+    // The control: one value that differs is seen.
+    let mut other = Contents::of(&broker, &ids).await;
+    other.history[2].at += 1;
+    assert!(!other.agrees_with(&written));
+    drop(broker);
+    let file = std::fs::read(&store).unwrap();
+
+    let (mut refused, mut harmless, mut closed) = (0, 0, 0);
+    for n in 0..300 {
+        let copy = folder.path().join(format!("{n}.db"));
+        let at = random.below(file.len() as u64) as usize;
+        let mut file = file.clone();
+        file[at] ^= 1 << random.below(8);
+        std::fs::write(&copy, &file).unwrap();
+        match open(&copy) {
+            Err(error) => {
+                assert!(error.code().starts_with("CB02") || error.code() == code::UNREACHABLE, "{error}");
+                closed += 1;
+            }
+            Ok(broker) => {
+                let read = Contents::of(&broker, &ids).await;
+                assert!(read.agrees_with(&written), "flip {n} at {at} was believed");
+                if read.refused > 0 { refused += 1 } else { harmless += 1 }
+            }
+        }
+    }
+    println!(
+        "of 300 flips {closed} kept the store closed, {refused} were refused where they were read, {harmless} hit nothing"
+    );
+    assert!(closed + refused > 30, "flips that hit nothing prove nothing");
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/store-v1.db")
+}
+
+/// A store that version 1 wrote: it must open, say the same, and go on, for as long as there are later versions.
+#[tokio::test]
+async fn a_store_of_version_1_still_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.db");
+    std::fs::copy(golden(), &store).unwrap();
+    let broker = open(&store).unwrap();
+    let state = script::end_state(&broker).await;
+    let text: String = state.iter().map(|(what, how)| format!("{what}: {how}\n")).collect();
+    assert_eq!(text, std::fs::read_to_string(golden().with_extension("txt")).unwrap());
+    script::run(&broker).await;
+    assert_eq!(script::end_state(&broker).await, state, "everything was done already");
+}
+
+/// Writes the golden store of this version. Run by hand, once for each version, and never again.
+#[tokio::test]
+#[ignore = "writes a golden file"]
+async fn write_golden() {
+    let broker = sqlite::open(golden(), Options { snapshot_every: 2, ..Options::default() }).unwrap();
+    script::run(&broker).await;
+    let state = script::end_state(&broker).await;
+    let text: String = state.iter().map(|(what, how)| format!("{what}: {how}\n")).collect();
+    std::fs::write(golden().with_extension("txt"), text).unwrap();
+}
