@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::Reading;
 use super::blocking::blocking;
 use super::problem::phrase;
-use crate::extract::{Index, collapse};
+use crate::extract::{Claim, Index, collapse};
 use crate::source::{Document, Limits, Only, Passage, Skipped, SourceError, load};
 
 /// How many shelves are kept; the one opened longest ago goes first.
@@ -125,11 +125,12 @@ impl Shelf {
         self.index.documents().iter().any(|document| document.source == source)
     }
 
-    /// The paragraph or row of a document in which a quotation stands, verbatim but for white space.
-    pub fn find(&self, source: &str, quote: &str) -> Option<&Passage> {
-        let quote = collapse(quote);
-        let documents = self.index.documents().iter().filter(|document| document.source == source);
-        documents.flat_map(|document| &document.passages).find(|passage| collapse(&passage.text).contains(&quote))
+    /// The paragraph or row in which the quotation of a claim stands, at its place and verbatim but for white space.
+    pub fn find(&self, claim: &Claim) -> Option<&Passage> {
+        let quote = collapse(&claim.quote);
+        let documents = self.index.documents().iter().filter(|document| document.source == claim.source);
+        let mut passages = documents.flat_map(|document| &document.passages);
+        passages.find(|passage| passage.is_at(&claim.locator) && collapse(&passage.text).contains(&quote))
     }
 }
 

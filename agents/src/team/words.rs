@@ -25,10 +25,8 @@ pub(super) fn shared(a: &HashSet<String>, b: &HashSet<String>) -> f32 {
 }
 
 /// Words that stand for something said before.
-const PRONOUNS: &[&str] = &[
-    "it", "its", "he", "his", "him", "she", "her", "they", "their", "them", "this", "that", "these", "those", "such",
-    "there",
-];
+const PRONOUNS: &[&str] =
+    &["it", "its", "he", "his", "him", "she", "her", "they", "their", "them", "this", "these", "those", "such"];
 
 /// Whether a word stands for something said before.
 pub(super) fn is_pronoun(word: &str) -> bool {

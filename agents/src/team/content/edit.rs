@@ -48,28 +48,37 @@ pub(super) fn tidy(draft: &mut Draft) -> usize {
     before - draft.sentences.len()
 }
 
-/// The edit that a reader's remarks ask for, as far as words may be cut and none changed. The only sentence of a
-/// question is never cut.
+/// The edit that a reader's remarks ask for, as far as words may be cut and none changed. The best sentence of a question
+/// is never cut: if it dangles, it goes behind what stands before it in its source. Says how many sentences were cut.
 pub(super) fn mend(draft: &mut Draft, flaws: &[Flaw]) -> usize {
     let before = draft.sentences.len();
     let flaw_of = |at: usize| flaws.iter().find(|flaw| flaw.sentence == at + 1).map(|flaw| flaw.what);
-    let mut left: Vec<usize> = draft.sentences.iter().map(|sentence| sentence.answers).collect();
-    let mut kept = Vec::new();
+    let (mut kept, mut dangling) = (Vec::<Sentence>::new(), Vec::new());
     for (at, mut sentence) in std::mem::take(&mut draft.sentences).into_iter().enumerate() {
-        let is_only = left.iter().filter(|answers| **answers == sentence.answers).count() == 1;
+        let is_best = kept.iter().all(|known| known.answers != sentence.answers);
         match flaw_of(at) {
             Some(What::Long) => sentence.text = without_asides(&sentence.text),
-            Some(What::Repeats | What::Dangles | What::Fragment) if !is_only => {
-                let place = left.iter().position(|answers| *answers == sentence.answers);
-                place.map(|place| left.swap_remove(place));
-                continue;
-            }
+            Some(What::Dangles) if is_best => dangling.push(sentence.answers),
+            Some(What::Repeats | What::Dangles | What::Fragment) if !is_best => continue,
             _ => {}
         }
         kept.push(sentence);
     }
     draft.sentences = kept;
+    dangling.into_iter().for_each(|question| in_order_of_source(draft, question));
     before - draft.sentences.len()
+}
+
+/// Puts the first sentence of a question, and what follows it out of the same source, in the order of that source.
+fn in_order_of_source(draft: &mut Draft, question: usize) {
+    let Some(start) = draft.sentences.iter().position(|sentence| sentence.answers == question) else { return };
+    let home = place(draft, &draft.sentences[start]).map(|(source, _)| source);
+    let near =
+        |sentence: &&Sentence| sentence.answers == question && place(draft, sentence).map(|(source, _)| source) == home;
+    let count = draft.sentences[start..].iter().take_while(near).count();
+    let mut run: Vec<Sentence> = draft.sentences.splice(start..start + count, []).collect();
+    run.sort_by_key(|sentence| place(draft, sentence).map(|(_, number)| number));
+    draft.sentences.splice(start..start, run);
 }
 
 /// Whether a sentence says what an earlier one says.
@@ -110,28 +119,27 @@ fn without_asides(text: &str) -> String {
 /// Behind the best sentence of each question, those of its own source in the order of that source; the others after
 /// them in the order of their rank.
 fn gather(draft: &mut Draft) {
-    let place = |sentence: &Sentence| {
-        let claim = sentence.cites.first().and_then(|number| draft.claims.get(number.wrapping_sub(1)));
-        claim.map(|claim| (claim.source.clone(), number_in(&claim.locator)))
-    };
-    let mut ordered: Vec<Sentence> = Vec::new();
     let mut rest = std::mem::take(&mut draft.sentences);
+    let mut ordered: Vec<Sentence> = Vec::new();
     while !rest.is_empty() {
         let best = rest.remove(0);
-        let home = place(&best).map(|(source, _)| source);
-        let mut near: Vec<Sentence> = Vec::new();
-        rest.retain(|sentence| {
-            let is_near = sentence.answers == best.answers && home.is_some() && place(sentence).map(|p| p.0) == home;
-            if is_near {
-                near.push(sentence.clone());
-            }
-            !is_near
-        });
-        near.sort_by_key(|sentence| place(sentence).map(|(_, number)| number));
+        let home = place(draft, &best).map(|(source, _)| source);
+        let is_near = |sentence: &Sentence| {
+            sentence.answers == best.answers && place(draft, sentence).map(|(source, _)| source) == home
+        };
+        let (mut near, further): (Vec<Sentence>, Vec<Sentence>) = rest.into_iter().partition(is_near);
+        near.sort_by_key(|sentence| place(draft, sentence).map(|(_, number)| number));
+        rest = further;
         ordered.push(best);
         ordered.extend(near);
     }
     draft.sentences = ordered;
+}
+
+/// The source of a sentence, and where in it: the line, page or row.
+fn place<'a>(draft: &'a Draft, sentence: &Sentence) -> Option<(&'a str, u64)> {
+    let claim = draft.claims.get(sentence.cites.first()?.checked_sub(1)?)?;
+    Some((&claim.source, number_in(&claim.locator)))
 }
 
 /// The last number of a locator: a line, a page, a row.
@@ -190,12 +198,22 @@ mod tests {
         assert_eq!(texts(&draft), ["The mill burnt in 1901."]);
     }
 
+    fn flaw(sentence: usize, what: What) -> Flaw {
+        Flaw { sentence, what }
+    }
+
     #[test]
-    fn a_remark_is_followed_unless_nothing_would_be_left() {
-        let flaw = |sentence, what| Flaw { sentence, what };
-        let mut two = draft(&[("It burnt.", 1), ("The mill (see \u{201c}plan (b)\u{201d}) burnt, \"(twice)\".", 2)]);
-        assert_eq!(mend(&mut two, &[flaw(1, What::Dangles), flaw(2, What::Long)]), 1);
+    fn a_remark_is_followed_but_the_best_sentence_is_never_cut() {
+        let mut two = draft(&[("The mill (see \u{201c}plan (b)\u{201d}) burnt, \"(twice)\".", 1), ("It burnt.", 2)]);
+        assert_eq!(mend(&mut two, &[flaw(1, What::Long), flaw(2, What::Fragment)]), 1);
         assert_eq!(texts(&two), ["The mill burnt, \"(twice)\"."]);
-        assert_eq!(mend(&mut two, &[flaw(1, What::Fragment)]), 0);
+        assert_eq!(mend(&mut two, &[flaw(1, What::Repeats)]), 0);
+    }
+
+    #[test]
+    fn a_best_sentence_that_dangles_goes_behind_what_it_refers_to() {
+        let mut draft = draft(&[("It burnt in 1901.", 7), ("The mill was built in 1843.", 3), ("It was rebuilt.", 9)]);
+        assert_eq!(mend(&mut draft, &[flaw(1, What::Dangles)]), 0);
+        assert_eq!(texts(&draft), ["The mill was built in 1843.", "It burnt in 1901.", "It was rebuilt."]);
     }
 }

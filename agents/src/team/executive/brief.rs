@@ -9,7 +9,7 @@ use crate::team::{Brief, Checked, Completeness, Draft, EXECUTIVE, Findings, Inqu
 const NOTHING: &str = "The sources say nothing about this.";
 
 /// What stands before quotations that cover less than half of the question.
-const LITTLE: &str = "The sources do not answer this. The nearest that they say:";
+const LITTLE: &str = "The sources cover less than half of the question. Nearest to it:";
 
 pub(super) fn brief(run: &str, inquiry: &Inquiry, plan: &Plan, checked: Checked) -> Brief {
     let found = plan.found();

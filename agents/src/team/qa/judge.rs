@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::extract::{Claim, clean, collapse};
+use crate::extract::fact::{self, Verdict};
+use crate::extract::{Claim, clean};
 use crate::source::Passage;
+use crate::team::words::words;
 use crate::team::{Checked, Draft, Dropped, Sentence, Shelf};
 
 /// Keeps the claims that stand in their sources, then the sentences that the claims they cite cover.
@@ -21,7 +23,8 @@ pub(super) fn judge(draft: Draft, shelves: &[Arc<Shelf>]) -> Checked {
         let cited: Vec<usize> = (0..kept.len()).filter(|at| cites.contains(&kept[*at].0)).collect();
         let Some(first) = cited.first() else { continue };
         let paragraphs: Vec<&Passage> = cited.iter().map(|at| kept[*at].2).collect();
-        match objection(&text, &paragraphs) {
+        let verbatim: Vec<&str> = cited.iter().map(|at| kept[*at].1.text.as_str()).collect();
+        match objection(&text, &verbatim, &paragraphs) {
             None => sentences.push(Sentence { text, cites: cited.iter().map(|at| at + 1).collect(), answers }),
             Some(why) => dropped.push(Dropped { claim: Claim { text, ..kept[*first].1.clone() }, why }),
         }
@@ -35,17 +38,24 @@ fn passage<'a>(claim: &Claim, shelves: &'a [Arc<Shelf>]) -> Result<&'a Passage, 
     if !shelves.iter().any(|shelf| shelf.has(&claim.source)) {
         return Err("its source was not read".to_owned());
     }
-    let found = shelves.iter().find_map(|shelf| shelf.find(&claim.source, &claim.quote));
-    let passage = found.ok_or_else(|| "its quotation is not in its source".to_owned())?;
-    match objection(&claim.text, &[passage]) {
+    let found = shelves.iter().find_map(|shelf| shelf.find(claim));
+    let passage = found.ok_or_else(|| format!("its quotation is not at {} of its source", claim.locator))?;
+    match objection(&claim.text, &[&clean(&claim.quote)], &[passage]) {
         None => Ok(passage),
         Some(why) => Err(why),
     }
 }
 
-/// Why these paragraphs do not cover a sentence.
-fn objection(text: &str, paragraphs: &[&Passage]) -> Option<String> {
-    let said = collapse(text.trim_end_matches('.'));
-    let verbatim = |passage: &&Passage| clean(&collapse(&passage.text)).contains(&said);
-    if paragraphs.iter().any(verbatim) { None } else { Some("its source does not say it".to_owned()) }
+/// Why these paragraphs, which these verbatim sentences are taken from, do not cover a sentence.
+fn objection(text: &str, verbatim: &[&str], paragraphs: &[&Passage]) -> Option<String> {
+    // Verbatim sentences need no judgement, and a check that may err should not get to judge them.
+    let said = words(text);
+    if verbatim.iter().any(|sentence| words(sentence) == said) {
+        return None;
+    }
+    let sources: Vec<&str> = paragraphs.iter().flat_map(|passage| [&*passage.text, &*passage.context]).collect();
+    match fact::check(text, &sources) {
+        Verdict::Kept => None,
+        Verdict::Dropped { why } => Some(why),
+    }
 }

@@ -41,8 +41,17 @@ async fn a_sentence_whose_number_is_not_in_its_source_is_dropped() {
 async fn a_quotation_that_is_not_in_its_source_is_dropped_and_numbers_close_up() {
     let quotes = ["The mill was built in 1850.", "It burnt in 1901."];
     let checked = check(draft(&[("The mill was built in 1850.", 1), ("It burnt in 1901.", 2)], &quotes)).await;
-    assert_eq!(checked.dropped[0].why, "its quotation is not in its source");
+    assert_eq!(checked.dropped[0].why, "its quotation is not at line 1 of its source");
     assert_eq!((checked.draft.claims.len(), &checked.draft.sentences[0].cites), (1, &vec![1]));
+}
+
+#[tokio::test]
+async fn a_sentence_in_other_words_stands_and_one_with_another_name_does_not() {
+    let quote = "The mill was built in 1843 by Ada Müller.";
+    let sentences = [("In 1843 the mill was built by Ada Müller.", 1), ("The mill was built in 1843 by Tom Braun.", 1)];
+    let checked = check(draft(&sentences, &[quote])).await;
+    assert_eq!(checked.draft.sentences[0].text, sentences[0].0);
+    assert_eq!((checked.draft.sentences.len(), checked.dropped.len()), (1, 1));
 }
 
 #[tokio::test]
