@@ -8,6 +8,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args;
+use crate::console::retyped_of;
 
 /// What came of arguments that are no command: help that was asked for, or a problem.
 pub(crate) enum Parsed {
@@ -36,18 +37,19 @@ pub(crate) fn of(error: &clap::Error, typed: &[OsString]) -> Parsed {
 }
 
 /// The command as far as it was understood.
-struct Typed {
+struct Typed<'a> {
+    words: &'a [OsString],
     name: String,
     command: Command,
 }
 
-impl Typed {
+impl<'a> Typed<'a> {
     /// Follows the nouns and verbs among the words, passing over options.
-    fn of(words: &[OsString]) -> Typed {
-        let mut typed = Typed { name: "callboard".into(), command: args::description() };
+    fn of(words: &'a [OsString]) -> Typed<'a> {
+        let mut typed = Typed { words, name: "callboard".into(), command: args::description() };
         for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
             if let Some(found) = typed.command.find_subcommand(word).cloned() {
-                typed = Typed { name: format!("{} {word}", typed.name), command: found };
+                typed = Typed { words, name: format!("{} {word}", typed.name), command: found };
             }
         }
         typed
@@ -78,7 +80,7 @@ impl Typed {
         let what = format!("`{} {word}` is not a command", self.name);
         let problem = Problem::new(code::UNKNOWN_VERB, what).allowed_near(word, self.verbs());
         match closest(word, self.verbs()) {
-            Some(verb) => problem.fix(format!("{} {verb}", self.name)),
+            Some(verb) => self.put_right(problem, word, &verb),
             None if self.name == "callboard" && word.ends_with(".toml") => problem.fix(format!("callboard run {word}")),
             None => problem.fix(format!("{} --help", self.name)),
         }
@@ -96,14 +98,24 @@ impl Typed {
         let problem = Problem::new(code::UNKNOWN_OPTION, format!("`{}` has no option {name}", self.name));
         let problem = problem.allowed_near(name, self.options());
         match closest(name, self.options()) {
-            Some(option) => problem.fix(format!("{} {option}", self.name)),
+            Some(option) => self.put_right(problem, name, &option),
             None => problem.fix(format!("{} --help", self.name)),
         }
     }
 
     fn missing(&self, names: &[String]) -> Problem {
-        let what = format!("`{}` needs {}", self.name, names.join(" and "));
-        Problem::new(code::MISSING_ARGUMENT, what).fix(format!("{} {}", self.name, names.join(" ")))
+        let or = if names.iter().any(|name| name == "<WORKFLOW.toml>") && self.name.ends_with(" run") {
+            " or --ask"
+        } else {
+            ""
+        };
+        let what = format!("`{}` needs {}{or}", self.name, names.join(" and "));
+        Problem::new(code::MISSING_ARGUMENT, what).fix(format!("{} --help", self.name))
+    }
+
+    /// The same line with one word as it was most likely meant.
+    fn put_right(&self, problem: Problem, wrong: &str, right: &str) -> Problem {
+        problem.fix(retyped_of(self.words, wrong, right).unwrap_or_else(|| format!("{right} instead of {wrong}")))
     }
 
     /// A value of the wrong form, or options that do not go together.
@@ -125,9 +137,8 @@ impl Typed {
             },
         };
         let problem = Problem::new(code::BAD_VALUE, what);
-        let name = option.split(['=', ' ']).next().unwrap_or_default();
         match closest(&value, &allowed).filter(|_| !value.is_empty()) {
-            Some(nearest) => problem.fix(format!("{name} {nearest}").trim_start_matches(|c| c != '-').to_owned()),
+            Some(nearest) => self.put_right(problem, &value, &nearest),
             None => problem.fix(format!("{} --help", self.name)),
         }
         .allowed_near(&value, allowed)

@@ -1,7 +1,7 @@
 //! What every command works with: the printer, and where the store is.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::args::Global;
@@ -83,6 +83,31 @@ fn usual() -> Option<PathBuf> {
     Some(data.join("callboard").join("main.db"))
 }
 
+/// What was typed with one word put right, as a command to copy; none when that is too long to be shown whole.
+pub(crate) fn retyped(wrong: &str, right: &str) -> Option<String> {
+    retyped_of(&env::args_os().collect::<Vec<_>>(), wrong, right)
+}
+
+/// The longest command that an error shows whole.
+const SHOWN: usize = 130;
+
+/// The first word that is `wrong`, or ends in `=wrong`, becomes `right`.
+pub(crate) fn retyped_of(typed: &[OsString], wrong: &str, right: &str) -> Option<String> {
+    let mut words: Vec<String> = typed.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let place = words
+        .iter()
+        .position(|word| word == wrong || word.split_once('=').is_some_and(|(a, b)| a == wrong || b == wrong))?;
+    let word = &mut words[place];
+    *word = match word.split_once('=') {
+        Some((name, value)) if name == wrong => format!("{right}={value}"),
+        Some((name, value)) if value == wrong => format!("{name}={right}"),
+        _ => right.to_owned(),
+    };
+    let words: Vec<String> = words.iter().map(|word| quoted(OsStr::new(word))).collect();
+    let command = format!("callboard {}", words.join(" "));
+    (command.chars().count() <= SHOWN).then_some(command)
+}
+
 /// A word as a shell takes it.
 pub(crate) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
@@ -96,6 +121,19 @@ pub(crate) fn quoted(word: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_typed_is_shown_with_the_wrong_word_put_right() {
+        let typed = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let right = |words: &str, wrong: &str, right: &str| retyped_of(&typed(words), wrong, right);
+        assert_eq!(right("cb task lss --limit 5", "lss", "ls").as_deref(), Some("callboard task ls --limit 5"));
+        assert_eq!(right("cb task ls --limti=5", "--limti", "--limit").as_deref(), Some("callboard task ls --limit=5"));
+        assert_eq!(
+            right("cb task ls --status=faild", "faild", "failed").as_deref(),
+            Some("callboard task ls --status=failed")
+        );
+        assert_eq!(right("cb task ls", "lss", "ls"), None);
+    }
 
     #[test]
     fn a_word_is_quoted_when_a_shell_would_change_it() {

@@ -66,6 +66,8 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
     let known = code::find(error.code()).map_or(code::INTERNAL, |known| known.code);
     let problem = Problem::new(known, error.to_string());
     match error {
+        // An error that passed through an agent names by itself what it is about.
+        Error::Failed { failure, .. } if known != code::FAILED => Problem { what: failure.message.clone(), ..problem },
         Error::Busy { .. } => problem.fix("try again later, or with fewer tasks at once"),
         Error::Unavailable { .. } => problem.fix("callboard doctor"),
         Error::TooLarge { .. } => problem.fix("pass a smaller input, or the path of a file that the agent reads"),

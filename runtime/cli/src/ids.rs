@@ -64,7 +64,7 @@ async fn newest(broker: &Broker) -> Result<TaskView, Failure> {
     let newest = broker.tasks.list(filter).await?.into_iter().next();
     newest.ok_or_else(|| {
         let problem = Problem::new(code::NOTHING_YET, "nothing has been run yet, so there is no `last`");
-        problem.fix("callboard run --ask \"QUESTION\" --sources docs/").into()
+        problem.fix("callboard run --help").into()
     })
 }
 

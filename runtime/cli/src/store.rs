@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callboard::broker::clock::Millis;
 use callboard::broker::problem::{Problem, Problems};
 use callboard::broker::sqlite::{self, Attached};
 use callboard::broker::{Broker, code, memory};
@@ -22,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(crate) struct Store {
     pub(crate) broker: Broker,
     who: Who,
+    /// When it was opened, on its own clock.
+    pub(crate) opened: Millis,
     /// Whether this process is to work on it when nobody else does.
     works: bool,
 }
@@ -101,7 +104,8 @@ fn told(problems: &Problems) -> String {
 
 impl Store {
     fn of(broker: Broker, who: Who) -> Store {
-        Store { broker, who, works: false }
+        let opened = broker.clock.now();
+        Store { broker, who, opened, works: false }
     }
 
     /// What the node that works on this store answers to a verb; none when nobody works.

@@ -45,7 +45,7 @@ pub(crate) async fn until_end(
     task: &TaskId,
 ) -> Result<Ended, Failure> {
     loop {
-        let mut follow = Follow::begin(console, &store.broker, run, task).await?;
+        let mut follow = Follow::begin(console, store, run, task).await?;
         let end = tokio::select! {
             outcome = follow.end() => End::Outcome(Box::new(outcome?)),
             () = signalled() => End::Interrupted,

@@ -60,11 +60,10 @@ pub(crate) async fn event(of: Event, console: &Console) -> Done {
 async fn tail(of: Tail, console: &Console) -> Done {
     let store = console.look().await?;
     let (filter, mut left) = (filter(&of.which, &store).await?, of.which.limit.unwrap_or(usize::MAX));
-    if !store.is_worked_on() {
-        console.out.note(&format!("nothing is running in {}: waiting for what comes", console.place));
-    }
     let from = store.broker.events.last().await? + 1;
     let mut events = store.broker.events.follow(filter, from).await?;
+    let idle = if store.is_worked_on() { "" } else { ", where nothing is running" };
+    console.out.note(&console.out.page.wrap(&format!("following {} from event {from}{idle}", console.place), 2));
     while left > 0 {
         console.out.item(&Row::of(&events.next().await?)?)?;
         left -= 1;

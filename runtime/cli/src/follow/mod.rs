@@ -13,6 +13,7 @@ use callboard::broker::tasks::{TaskFilter, Until};
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::store::Store;
 
 pub(crate) use rows::{Notes, Rows};
 use screen::Screen;
@@ -31,22 +32,22 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// Begins to follow `task` and the run that it belongs to: what is stored, then what happens.
-    pub(crate) async fn begin(
-        console: &Console,
-        broker: &Broker,
-        run: &RunId,
-        task: &TaskId,
-    ) -> Result<Follow, Failure> {
+    /// Begins to follow `task` and the run that it belongs to: what is stored, then what happens. What has ended since
+    /// the store was opened is news too.
+    pub(crate) async fn begin(console: &Console, store: &Store, run: &RunId, task: &TaskId) -> Result<Follow, Failure> {
+        let (broker, screen) = (store.broker.clone(), Screen::new(&console.out));
         // In this order nothing falls between what is stored and what happens; what is told twice does no harm.
         let from = broker.events.last().await? + 1;
         let mut rows = Rows::default();
-        for view in stored(broker, run).await? {
-            rows.stored(&view);
+        for view in stored(&broker, run).await? {
+            let is_news = view.outcome.as_ref().is_some_and(|outcome| outcome.finished_at >= store.opened);
+            if let Some(line) = rows.stored(&view).filter(|_| is_news) {
+                screen.line(&line);
+            }
         }
         let filter = EventFilter { run: Some(run.clone()), types: vec!["task".into()] };
         let events = broker.events.follow(filter, from).await?;
-        Ok(Follow { broker: broker.clone(), task: task.clone(), events, rows, screen: Screen::new(&console.out) })
+        Ok(Follow { broker, task: task.clone(), events, rows, screen })
     }
 
     /// Waits for the end of the task.

@@ -8,6 +8,7 @@ use callboard::broker::problem::{Problem, Problems, closest};
 use callboard::team::{EXECUTIVE, Inquiry};
 
 use super::Job;
+use crate::console::retyped;
 use crate::failure::Failure;
 use crate::paths::nearby;
 
@@ -44,7 +45,7 @@ fn place(source: &str) -> Result<String, Problem> {
         let near = nearby(path, |_| true);
         let problem = Problem::new(code::NO_SOURCE, format!("there is no file or folder {source}"));
         let problem = match closest(source, &near) {
-            Some(meant) => problem.fix(format!("--sources {meant}")),
+            Some(meant) => problem.fix(retyped(source, &meant).unwrap_or_else(|| format!("--sources {meant}"))),
             None => problem,
         };
         return Err(problem.allowed(near));

@@ -75,7 +75,8 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
     };
     console.out.note(&format!("run     {run}"));
     if job.capability.as_str() == EXECUTIVE.name() {
-        console.out.note("engine  extractive: it quotes your documents and writes nothing of its own");
+        let engine = "extractive: it quotes your documents and writes nothing of its own";
+        console.out.note(&console.out.page.field("engine", 7, engine));
     }
     let mut store = console.work().await?;
     require(&store, &job.capability).await?;
@@ -134,7 +135,7 @@ pub(crate) async fn report(console: &Console, store: &Store, ended: Ended, stric
         false => {
             ended.show(&follow::Notes::new()).await?;
             let result = flow::Result::of(&outcome, &views, strict, failure);
-            console.out.note(&format!("figures {}", figures::metrics(&views).line()));
+            console.out.note(&console.out.page.field("figures", 7, &figures::metrics(&views).line()));
             answer(result)
         }
     };

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::run;
-use crate::console::Console;
+use crate::console::{Console, retyped};
 use crate::failure::Failure;
 use crate::ids::short;
 use crate::output::{Done, Page, Show, answer, then};
@@ -131,7 +131,7 @@ async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failu
     }
     let problem = Problem::new(code::UNSERVED, format!("nothing here serves {name}")).allowed_near(name, &served);
     let fix = match closest(name, &served) {
-        Some(meant) => format!("callboard task submit {meant}"),
+        Some(meant) => retyped(name, &meant).unwrap_or_else(|| format!("{meant} instead of {name}")),
         None => "add --queue-anyway when a program that serves it will come later".to_owned(),
     };
     Err(problem.fix(fix).into())

@@ -1,0 +1,76 @@
+//! Processes that are killed, interrupted or told to end, and what is kept of their work.
+
+use crate::kit::{SLOW, World};
+
+fn world() -> World {
+    let world = World::new();
+    world.file("slow.toml", SLOW);
+    world
+}
+
+#[test]
+fn after_a_kill_what_was_recorded_is_kept_and_the_rest_is_done() {
+    let world = world();
+    let run = world.start(&["run", "slow.toml"]);
+    world.until("two tasks", || world.completed() == 2);
+    run.kill();
+    let left = world.run(&["tree"]);
+    assert!(left.err.starts_with("nothing is running"), "{}", left.err);
+
+    let resumed = world.run(&["workflow", "resume", "last"]);
+    assert_eq!(resumed.exit, 0, "{}", resumed.err);
+    assert!(resumed.out.contains("one, two, three, four"), "{}", resumed.out);
+    assert_eq!(resumed.err.lines().last(), Some("2 tasks kept, 3 done now"));
+
+    // Nothing that had been recorded was begun again.
+    let tasks = world.json(&["task", "ls", "--run", "last"]);
+    let attempts: Vec<u64> = tasks.as_array().unwrap().iter().map(|task| task["attempt"].as_u64().unwrap()).collect();
+    assert_eq!(attempts, [2, 1, 1, 2, 1]);
+    let completed = world.run(&["event", "replay", "--type", "task.completed", "--json"]);
+    assert_eq!(completed.out.lines().count(), 5);
+
+    let again = world.run(&["workflow", "resume", "last"]);
+    assert_eq!(again.err.lines().last(), Some("it had ended: 5 tasks kept, 0 done now"));
+}
+
+#[test]
+fn a_run_that_is_told_to_end_hands_back_and_says_how_to_go_on() {
+    for signal in ["INT", "TERM"] {
+        let world = world();
+        let run = world.start(&["run", "slow.toml"]);
+        world.until("two tasks", || world.completed() == 2);
+        run.signal(signal);
+        let did = run.end();
+        assert_eq!(did.exit, 130, "{signal}: {}", did.err);
+        let resume = did.err.lines().last().unwrap().strip_prefix("resume  callboard ").unwrap().to_owned();
+        let resumed = world.run(&resume.split(' ').collect::<Vec<_>>());
+        assert!(resumed.exit == 0 && resumed.out.contains("four"), "{signal}: {}", resumed.err);
+        assert_eq!(resumed.err.lines().last(), Some("2 tasks kept, 3 done now"), "{signal}");
+        // Handing back costs no attempt.
+        let tasks = world.json(&["task", "ls", "--run", "last"]);
+        assert!(tasks.as_array().unwrap().iter().all(|task| task["attempt"] == 1), "{signal}: {tasks}");
+    }
+}
+
+#[test]
+fn a_run_in_memory_says_that_it_is_gone() {
+    let world = world();
+    let mut run = world.start(&["--store", "memory", "run", "slow.toml"]);
+    run.until_err("completed  b");
+    run.signal("INT");
+    let did = run.end();
+    assert_eq!(did.exit, 130, "{}", did.err);
+    assert!(did.err.ends_with("interrupted: this run was in memory and is gone\n"), "{}", did.err);
+}
+
+#[test]
+fn a_failed_run_is_tried_again_without_what_had_completed() {
+    let world = World::with_runs();
+    assert_eq!(world.run(&["task", "retry", "last"]).exit, 0);
+    let resumed = world.run(&["workflow", "resume", "last"]);
+    // The same failure: `b` is told to fail nine times, whoever asks. But `a` was not done again.
+    assert_eq!(resumed.exit, 1, "{}", resumed.err);
+    assert!(!resumed.err.contains("CB0016"), "{}", resumed.err);
+    assert!(!resumed.err.contains("completed  a"), "{}", resumed.err);
+    assert_eq!(resumed.err.lines().last(), Some("1 tasks kept, 3 done now"));
+}

@@ -1,0 +1,149 @@
+//! The same commands where things are not as usual: no home, no terminal, a narrow one, another locale, a closed pipe.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::kit::World;
+
+#[test]
+fn without_a_home_that_can_be_written_a_run_is_kept_in_memory_and_says_so() {
+    let world = World::with_runs();
+    for home in ["/proc/nowhere", "/dev/null"] {
+        let mut command = world.command(&["run", "--ask", "What does the otter eat?", "--sources", "docs"]);
+        let output = command.env_remove("CALLBOARD_STORE").env("HOME", home).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert!(err.contains("\nstore   memory, for nothing can be kept"), "{err}");
+        assert!(err.lines().all(|line| line.chars().count() <= 80), "{err}");
+    }
+    let output =
+        world.command(&["run", "good.toml"]).env_remove("CALLBOARD_STORE").env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_usual_store_is_in_the_users_data_directory() {
+    let world = World::with_runs();
+    for (name, value, path) in [("HOME", "h", "h/.local/share/callboard"), ("XDG_DATA_HOME", "x", "x/callboard")] {
+        let folder = world.path().join(value);
+        let output = world.command(&["run", "good.toml"]).env_remove("CALLBOARD_STORE").env(name, folder).output();
+        assert!(output.unwrap().status.success());
+        assert!(world.path().join(path).join("main.db").exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_healthy_run_writes_no_log_line_and_only_the_brief_to_standard_output() {
+    let world = World::with_runs();
+    let did = world.run(&["run", "--ask", "What does the otter eat?", "--sources", "docs"]);
+    for level in ["ERROR", "WARN", "INFO", "DEBUG"] {
+        assert!(!did.err.contains(level) && !did.out.contains(level), "{}", did.err);
+    }
+    assert!(!did.err.contains('\x1b') && !did.out.contains('\x1b'), "a pipe cannot move a cursor");
+    let quiet = world.run(&["-q", "run", "--ask", "What does the otter eat?", "--sources", "docs"]);
+    assert_eq!(quiet.err, "");
+    let logged = world.run(&["-v", "--log-format", "json", "run", "good.toml"]);
+    let lines = logged.err.lines().filter(|line| line.starts_with('{'));
+    assert!(lines.clone().count() > 0, "{}", logged.err);
+    lines.for_each(|line| drop(serde_json::from_str::<serde_json::Value>(line).unwrap()));
+}
+
+#[test]
+fn everything_fits_40_80_and_120_columns() {
+    let world = World::with_runs();
+    let lines: [&[&str]; 14] = [
+        &["run", "--ask", "What does the otter eat?", "--sources", "docs"],
+        &["run", "bad.toml"],
+        &["task", "ls"],
+        &["task", "ls", "--run", "last"],
+        &["task", "show", "last"],
+        &["workflow", "ls"],
+        &["workflow", "show", "last"],
+        &["workflow", "check", "good.toml"],
+        &["event", "replay"],
+        &["state", "get"],
+        &["dead", "ls"],
+        &["dead", "show", "last"],
+        &["tree"],
+        &["doctor"],
+    ];
+    for columns in [40, 80, 120] {
+        for line in lines {
+            let output = world.command(line).env("COLUMNS", columns.to_string()).output().unwrap();
+            // A run's own id is told whole, because it is to be copied.
+            for text in [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()) {
+                for row in text.lines().filter(|row| !row.starts_with("run     ")) {
+                    assert!(row.chars().count() <= columns, "{line:?} at {columns}: {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_utf8_what_is_drawn_is_ascii() {
+    let world = World::with_runs();
+    for line in
+        [&["workflow", "graph", "good.toml"][..], &["workflow", "show", "last"], &["task", "ls"], &["event", "replay"]]
+    {
+        for locale in ["C", "de_DE.ISO-8859-1", ""] {
+            let output = world.command(line).env("LC_ALL", locale).output().unwrap();
+            assert!(output.stdout.is_ascii() && !output.stdout.is_empty(), "{line:?} in {locale:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_a_success() {
+    let world = World::with_runs();
+    for line in [&["event", "replay"][..], &["explain", "tree"], &["task", "ls", "--json"], &["run", "good.toml"]] {
+        let mut child = world.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert!(child.wait().unwrap().success(), "{line:?}: {err}");
+        assert!(!err.contains("error["), "{line:?}: {err}");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_told() {
+    let world = World::with_runs();
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+        eprintln!("skipped: there is no /dev/full here");
+        return;
+    };
+    let output = world.command(&["task", "ls"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("error[CB0203]"));
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_with_its_code() {
+    let world = World::with_runs();
+    let store = std::fs::read(world.path().join("store.db")).unwrap();
+    let mut newer = store.clone();
+    // The version is a big-endian number at byte 60 of every SQLite file.
+    newer[60..64].copy_from_slice(&9_999_u32.to_be_bytes());
+    world.file("newer.db", newer);
+    let mut damaged = store.clone();
+    damaged[100..].iter_mut().for_each(|byte| *byte = 0x55);
+    world.file("damaged.db", damaged);
+    for (name, code) in [("newer.db", "CB0201"), ("damaged.db", "CB0202")] {
+        for line in [&["task", "ls"][..], &["run", "good.toml"], &["doctor"]] {
+            let did = world.run(&[&["--store", name], line].concat());
+            assert_eq!(did.exit, 3, "{name} {line:?}: {}{}", did.out, did.err);
+            assert!(did.err.contains(code), "{name} {line:?}: {}", did.err);
+        }
+    }
+}
+
+#[test]
+fn a_panic_of_an_agent_is_one_failed_task_and_no_backtrace() {
+    let world = World::new();
+    let input = r#"{"text":"x","panic":true}"#;
+    let did = world.run(&["task", "submit", "diag.echo", "--input", input, "--attempts", "1", "--wait"]);
+    assert_eq!(did.exit, 1, "{}", did.err);
+    assert!(did.err.contains("error[CB0005]: diag.echo crashed: panicked: diag.echo was told to panic"), "{}", did.err);
+    assert!(!did.err.contains("panicked at") && !did.err.contains("backtrace"), "{}", did.err);
+}
