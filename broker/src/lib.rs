@@ -12,6 +12,7 @@
 //! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
 //! | [`memory`], [`sqlite`] | the wings |
+//! | [`faulty`] | any wing behind a bad line, for tests |
 
 use std::fmt;
 use std::future::Future;
@@ -25,6 +26,7 @@ pub mod error;
 pub mod event;
 pub mod events;
 pub mod facts;
+pub mod faulty;
 pub mod id;
 pub mod memory;
 pub mod messages;

@@ -1,4 +1,4 @@
-//! The contract suite over every wing.
+//! The contract suite over the memory wing, straight and behind a bad line.
 
 use callboard_broker::memory::{self, Options};
 use callboard_broker::queue::Limits;
@@ -25,4 +25,12 @@ impl Wing for Memory {
 
 mod on_memory {
     callboard_tests::contract!(|| super::Memory);
+}
+
+/// Whoever keeps the contract keeps it when calls are out of order and repeated.
+mod on_memory_behind_a_line {
+    use callboard_broker::faulty::Faults;
+    use callboard_tests::contract::Behind;
+
+    callboard_tests::contract!(|| Behind::new(super::Memory, Faults::reordering(7)));
 }

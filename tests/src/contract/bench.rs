@@ -65,6 +65,15 @@ pub fn in_still_time<F: Future<Output = ()> + Send + 'static>(wing: Arc<dyn Wing
     });
 }
 
+/// Runs a check in time that flows as fast as everybody waits.
+pub fn in_flowing_time<F: Future<Output = ()> + Send + 'static>(wing: Arc<dyn Wing>, check: fn(Bench) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async move {
+        let bench = Bench::open(wing, Clock::following_tokio()).await;
+        resume(tokio::spawn(check(bench)).await);
+    });
+}
+
 /// Runs a check on several threads in real time.
 pub fn in_real_time<F: Future<Output = ()> + Send + 'static>(wing: Arc<dyn Wing>, check: fn(Bench) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();

@@ -3,7 +3,7 @@
 //! A check is an `async fn(Bench)` that panics when a promise is broken; [`contract!`](crate::contract!) makes tests of
 //! them all over one [`Wing`]. In the checks of [`for_each_check!`](crate::for_each_check!) time stands still and moves
 //! only when the check says so, whatever threads a wing has; those of [`for_each_race!`](crate::for_each_race!) run on
-//! several threads in real time. `invariants` are the questions that more than one check asks.
+//! several threads in real time, and those of [`for_each_storm!`](crate::for_each_storm!) over a bad line. `invariants` are the questions that more than one check asks.
 
 pub mod attempts;
 pub mod bench;
@@ -17,10 +17,12 @@ pub mod messages;
 pub mod races;
 pub mod retries;
 pub mod state;
+pub mod storms;
 pub mod submits;
 pub mod waits;
 
-pub use bench::{Bench, Setup, Wing, in_real_time, in_still_time};
+pub use bench::{Bench, Setup, Wing, in_flowing_time, in_real_time, in_still_time};
+pub use storms::Behind;
 
 /// Calls `$then! { room name }` for every check, each with still time.
 #[macro_export]
@@ -121,12 +123,26 @@ macro_rules! for_each_race {
     };
 }
 
-/// All checks and races as tests over one wing: `contract!(Memory::default)`.
+/// Calls `$then! { room name }` for every storm, each in time that flows as fast as everybody waits.
+#[macro_export]
+macro_rules! for_each_storm {
+    ($then:ident $($args:tt)*) => {
+        $crate::for_each_check! { @list $then ($($args)*)
+            storms: every_task_ends_once_with_its_own_result,
+            storms: every_acknowledged_count_is_there_once,
+            storms: every_ask_ends_by_its_deadline_in_its_own_answer_or_none,
+            storms: every_acknowledged_fact_is_there_at_its_number,
+        }
+    };
+}
+
+/// All checks, races and storms as tests over one wing: `contract!(Memory::default)`.
 #[macro_export]
 macro_rules! contract {
     ($wing:expr) => {
         $crate::for_each_check!(still_test $wing);
         $crate::for_each_race!(race_test $wing);
+        $crate::for_each_storm!(storm_test $wing);
     };
 }
 
@@ -148,6 +164,17 @@ macro_rules! race_test {
         #[test]
         fn $name() {
             $crate::contract::in_real_time(::std::sync::Arc::new($wing()), $crate::contract::$room::$name);
+        }
+    };
+}
+
+/// One storm as a test.
+#[macro_export]
+macro_rules! storm_test {
+    (($wing:expr) $room:ident $name:ident) => {
+        #[test]
+        fn $name() {
+            $crate::contract::in_flowing_time(::std::sync::Arc::new($wing()), $crate::contract::$room::$name);
         }
     };
 }

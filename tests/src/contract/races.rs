@@ -11,7 +11,8 @@ use callboard_broker::state::{Expect, Key, Put, Write};
 use callboard_broker::task::{Outcome, Release, Status};
 use callboard_broker::tasks::{Finish, Lease, Recorded, Submitted, Until};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::sync::Barrier;
+use tokio::task::{JoinSet, yield_now};
 
 use super::bench::{Bench, claim, give_back, message};
 use super::invariants;
@@ -19,12 +20,22 @@ use super::invariants;
 const RACERS: u64 = 8;
 const IDS: u64 = 200;
 
-/// Runs `RACERS` of the same, and collects what each came to.
+/// Runs `RACERS` of the same, all from one start, and collects what each came to. Racers step aside between two calls:
+/// a wing that answers at once would otherwise let the first one run to the end before the second has begun.
 async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     b: &Arc<Bench>,
     racer: impl Fn(Arc<Bench>, u64) -> F,
 ) -> Vec<T> {
-    let racers: JoinSet<T> = (0..RACERS).map(|n| racer(b.clone(), n)).collect();
+    let start = Arc::new(Barrier::new(RACERS as usize));
+    let racers: JoinSet<T> = (0..RACERS)
+        .map(|n| {
+            let (start, racer) = (start.clone(), racer(b.clone(), n));
+            async move {
+                start.wait().await;
+                racer.await
+            }
+        })
+        .collect();
     racers.join_all().await
 }
 
@@ -51,6 +62,7 @@ pub async fn every_task_is_claimed_once(b: Bench) {
                 return mine;
             }
             for lease in leases {
+                yield_now().await;
                 b.complete(&lease, json!(n)).await;
                 mine.push(lease);
             }
@@ -75,6 +87,7 @@ pub async fn one_finish_of_many_is_the_outcome(b: Bench) {
         async move {
             let mut new = Vec::new();
             for lease in leases.iter() {
+                yield_now().await;
                 if b.finish(b.completed(lease, json!(n))).await.unwrap() == Recorded::New {
                     new.push((lease.task.id.clone(), n));
                 }
@@ -82,8 +95,9 @@ pub async fn one_finish_of_many_is_the_outcome(b: Bench) {
             new
         }
     });
-    let winners: HashMap<_, _> = answers.await.into_iter().flatten().collect();
-    assert_eq!(winners.len() as u64, IDS, "one new outcome each");
+    let new: Vec<_> = answers.await.into_iter().flatten().collect();
+    assert_eq!(new.len() as u64, IDS, "one new outcome each");
+    let winners: HashMap<_, _> = new.into_iter().collect();
     for view in b.tasks().await {
         assert_eq!(view.outcome.unwrap().output, json!(winners[&view.task.id]).into());
     }
@@ -106,6 +120,7 @@ pub async fn an_older_claim_never_beats_a_newer_one(b: Bench) {
         async move {
             let mut refused = 0;
             for lease in &generations[n as usize] {
+                yield_now().await;
                 match b.finish(b.completed(lease, json!(n))).await {
                     Ok(recorded) => assert_eq!((recorded, n), (Recorded::New, RACERS - 1)),
                     Err(Error::Replaced) => refused += 1,
@@ -126,6 +141,7 @@ pub async fn one_submit_of_many_is_new(b: Bench) {
     let new = race(&b, |b, _| async move {
         let mut new = 0;
         for n in 0..IDS {
+            yield_now().await;
             let task = callboard_broker::task::Task { created_at: created, ..b.task(&format!("t{n}")) };
             new += u64::from(b.broker.tasks.submit(vec![task]).await.remove(0).unwrap() == Submitted::New);
         }
@@ -161,6 +177,7 @@ async fn count_one(b: &Bench, key: &Key, n: u64) {
         let there = b.broker.states.get(vec![key.clone()]).await.unwrap().remove(0);
         let count: u64 = there.as_ref().map_or(0, |entry| entry.value.read().unwrap());
         let expect = Expect::Version(there.map_or(0, |entry| entry.version));
+        yield_now().await;
         let value = Some(Payload::of(count + 1));
         let write = Write { key: key.clone(), expect, value, by: format!("racer {n}"), task: None };
         match b.broker.states.put(vec![write]).await.remove(0).unwrap() {
@@ -180,6 +197,7 @@ pub async fn a_cancel_and_a_finish_leave_one_outcome(b: Bench) {
         async move {
             let (mut completed, mut cancelled) = (0, 0);
             for lease in leases.iter() {
+                yield_now().await;
                 if n % 2 == 0 {
                     let by = format!("racer {n}");
                     cancelled += b.broker.tasks.cancel(lease.task.id.clone(), by).await.unwrap().len();
@@ -214,7 +232,7 @@ pub async fn asks_from_everywhere_get_their_own_answers(b: Bench) {
             let incoming = inbox.next().await;
             tokio::spawn(async move {
                 let asked: u64 = incoming.message.body.read().unwrap();
-                tokio::task::yield_now().await;
+                yield_now().await;
                 incoming.reply.unwrap().send(Ok(Payload::of(asked * 2)));
             });
         }
@@ -250,7 +268,7 @@ pub async fn a_wait_never_misses_an_end(b: Bench) {
     let working = async {
         for lease in b.claim(IDS as usize).await {
             b.complete(&lease, json!(1)).await;
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     };
     let (ends, ()) = tokio::join!(waiting, working);
