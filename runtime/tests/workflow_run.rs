@@ -158,3 +158,26 @@ async fn a_graph_that_cannot_run_is_refused_with_all_that_is_wrong() {
     let Err(Error::Failed { failure, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(failure.message.contains("no.such"), "{}", failure.message);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_may_be_skipped_leaves_null_in_its_fields_too() {
+    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+    let doc = document(
+        r#"
+        name = "optional"
+        output = ["{{maybe}}", "{{end.text}}"]
+        [[task]]
+        id = "maybe"
+        capability = "diag.echo"
+        input = { text = "x", fail_times = 9 }
+        retry = { attempts = 1 }
+        on_failure = "skip"
+        [[task]]
+        id = "end"
+        capability = "diag.echo"
+        input = { text = "without {{maybe.text}}" }
+        "#,
+    );
+    let result = node.submit(WORKFLOW, doc).await.unwrap().outcome().await.unwrap();
+    assert_eq!(result, json!([null, "without "]));
+}

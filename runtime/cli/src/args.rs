@@ -14,7 +14,7 @@ Errors have codes: callboard explain CB0004. Topics: callboard explain.";
 
 /// Runs teams of AI agents as supervised actors over durable tasks.
 #[derive(Debug, Parser)]
-#[command(name = "callboard", version, after_help = AFTER, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "callboard", version, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

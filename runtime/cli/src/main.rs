@@ -10,7 +10,7 @@
 //! | [`complaint`], [`failure`], [`exit`] | what a person is told when something cannot go on |
 //! | [`output`], [`console`], [`log`] | what is shown, and where |
 //! | [`store`], [`services`] | the store and the node over it |
-//! | [`work`], [`follow`] | a run until it ends, and how far it is |
+//! | [`work`], [`follow`], [`signals`] | a run until it ends, and how far it is |
 //! | [`ids`], [`paths`] | which run, task or file is meant |
 //! | [`views`], [`figures`] | how tasks and runs are told |
 
@@ -27,7 +27,10 @@ mod ids;
 mod log;
 mod output;
 mod paths;
+#[cfg(test)]
+mod reference;
 mod services;
+mod signals;
 mod store;
 mod views;
 mod work;

@@ -13,6 +13,7 @@ use crate::console::{Console, Place};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::services;
+use crate::signals::Signals;
 
 /// How long a running node may take to answer a verb: it answers from what it knows, so longer means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ pub(crate) struct Store {
     who: Who,
     /// When it was opened, on its own clock.
     pub(crate) opened: Millis,
+    /// What may ask this process to end, for a command that has to do something before it does.
+    signals: Option<Signals>,
     /// Whether this process is to work on it when nobody else does.
     works: bool,
 }
@@ -62,6 +65,8 @@ impl Console {
 
     /// Opens the store to work on what is in it: as its owner, or through the process that owns it.
     pub(crate) async fn work(&self) -> Result<Store, Failure> {
+        // From before anything is held.
+        let signals = Some(Signals::listen());
         let started = match self.place.file() {
             Some(path) => start(Node::embedded().store(path)).await,
             None => start(Node::embedded()).await,
@@ -80,7 +85,7 @@ impl Console {
         match &store.who {
             // The owner has gone in between.
             Who::Nobody => Box::pin(self.work()).await,
-            _ => Ok(Store { works: true, ..store }),
+            _ => Ok(Store { works: true, signals, ..store }),
         }
     }
 
@@ -105,7 +110,7 @@ fn told(problems: &Problems) -> String {
 impl Store {
     fn of(broker: Broker, who: Who) -> Store {
         let opened = broker.clock.now();
-        Store { broker, who, opened, works: false }
+        Store { broker, who, opened, signals: None, works: false }
     }
 
     /// What the node that works on this store answers to a verb; none when nobody works.
@@ -166,6 +171,19 @@ impl Store {
     /// Whether its contents are gone with this process.
     pub(crate) fn is_memory(&self) -> bool {
         &*self.broker.about == "memory"
+    }
+
+    /// From now on it is for the command to end when it is asked to.
+    pub(crate) fn listen(&mut self) {
+        self.signals = Some(Signals::listen());
+    }
+
+    /// Resolves when this process has been asked to end; never where nobody listens and it ends by itself.
+    pub(crate) async fn interrupted(&self) {
+        match &self.signals {
+            Some(signals) => signals.first().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Resolves when the other process that works on it has ended.

@@ -48,7 +48,7 @@ pub(crate) async fn until_end(
         let mut follow = Follow::begin(console, store, run, task).await?;
         let end = tokio::select! {
             outcome = follow.end() => End::Outcome(Box::new(outcome?)),
-            () = signalled() => End::Interrupted,
+            () = store.interrupted() => End::Interrupted,
             gone = store.owner_gone() => gone.map(|()| End::OwnerGone)?,
             error = node_gave_up(store) => return Err(error),
         };
@@ -86,10 +86,6 @@ pub(crate) async fn close(store: &Store) -> Result<(), Failure> {
 
 /// Hands back what is held, and says how to go on.
 async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
-    let again = tokio::spawn(async {
-        signalled().await;
-        std::process::exit(Exit::Interrupted as i32);
-    });
     let id = short(run.as_str());
     match store.node() {
         Some(node) => {
@@ -111,7 +107,6 @@ async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
                 .note(&format!("interrupted: the run goes on in the process that owns the store\nwatch   {watch}"));
         }
     }
-    again.abort();
     Failure::silent(Exit::Interrupted)
 }
 
@@ -119,25 +114,5 @@ async fn node_gave_up(store: &Store) -> Failure {
     match store.node() {
         Some(node) => gave_up(&node.gave_up().await),
         None => std::future::pending().await,
-    }
-}
-
-/// Resolves at the next SIGINT or SIGTERM.
-async fn signalled() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

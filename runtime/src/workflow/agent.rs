@@ -19,7 +19,7 @@ use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status};
 use serde_json::Value;
 
-use super::document::{Outputs, TaskDoc, WorkflowDoc};
+use super::document::{OnFailure, Outputs, TaskDoc, WorkflowDoc};
 use super::graph::{End, Graph, States};
 use super::route;
 
@@ -134,8 +134,16 @@ impl<'d> Orchestration<'d> {
         let child = self.ctx.host().delegate(order).await?;
         self.children.insert(id.into(), child);
         self.states.insert(id.into(), Status::Skipped);
-        self.reasons.insert(id.into(), why.into());
+        self.yielded_nothing(id, why.into());
         Ok(())
+    }
+
+    /// What refers to a task that may be skipped gets null, and so does what refers to a field of it.
+    fn yielded_nothing(&mut self, id: &str, why: String) {
+        if self.doc.task(id).is_some_and(|task| task.on_failure == OnFailure::Skip) {
+            self.outputs.insert(id.into(), Value::Null);
+        }
+        self.reasons.insert(id.into(), why);
     }
 
     /// Waits until one of the tasks at work has ended.
@@ -158,7 +166,7 @@ impl<'d> Orchestration<'d> {
             self.outputs.insert(id.clone(), outcome.output.value()?);
         } else {
             let why = outcome.error.map_or_else(|| outcome.status.to_string(), |error| error.message);
-            self.reasons.insert(id.clone(), why);
+            self.yielded_nothing(&id, why);
         }
         let ended = self.states.values().filter(|status| status.is_final()).count();
         self.ctx.progress(ended as f32 / self.doc.tasks.len().max(1) as f32, id);

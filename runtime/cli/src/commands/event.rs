@@ -58,7 +58,7 @@ pub(crate) async fn event(of: Event, console: &Console) -> Done {
 }
 
 async fn tail(of: Tail, console: &Console) -> Done {
-    let store = console.look().await?;
+    let store = console.touch().await?;
     let (filter, mut left) = (filter(&of.which, &store).await?, of.which.limit.unwrap_or(usize::MAX));
     let from = store.broker.events.last().await? + 1;
     let mut events = store.broker.events.follow(filter, from).await?;

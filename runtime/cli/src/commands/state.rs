@@ -118,7 +118,7 @@ async fn set(of: Set, console: &Console) -> Done {
 }
 
 async fn watch(of: Watch, console: &Console) -> Done {
-    let store = console.look().await?;
+    let store = console.touch().await?;
     let mut changes = store.broker.states.watch(of.prefix).await?;
     let mut left = of.limit.unwrap_or(usize::MAX);
     while left > 0 {

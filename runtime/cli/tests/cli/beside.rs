@@ -99,3 +99,22 @@ fn events_and_state_are_followed_beside_a_run() {
     assert_eq!(read(tail.out())["type"], "task.cancelled");
     assert_eq!((tail.end().exit, watch.end().exit, run.end().exit), (0, 0, 1));
 }
+
+#[test]
+fn an_owner_that_does_not_answer_is_told_soon() {
+    let world = world();
+    let run = world.start(&["run", "slow.toml"]);
+    world.until("two tasks", || world.completed() == 2);
+    run.signal("STOP");
+    for verb in [&["tree"][..], &["agent", "ls"], &["task", "submit", "diag.echo"]] {
+        let began = Instant::now();
+        let did = world.run(verb);
+        assert_eq!(did.exit, 3, "{verb:?}: {}", did.err);
+        assert!(did.err.contains("CB0004") && did.err.contains(&run.pid().to_string()), "{}", did.err);
+        assert!(began.elapsed() < Duration::from_secs(5), "{verb:?}");
+    }
+    // What is stored can be read beside it all the same.
+    assert_eq!(world.completed(), 2);
+    run.signal("CONT");
+    run.kill();
+}

@@ -74,3 +74,12 @@ fn a_failed_run_is_tried_again_without_what_had_completed() {
     assert!(!resumed.err.contains("completed  a"), "{}", resumed.err);
     assert_eq!(resumed.err.lines().last(), Some("1 tasks kept, 3 done now"));
 }
+
+#[test]
+fn what_nobody_serves_is_not_waited_for() {
+    let world = World::new();
+    assert_eq!(world.run(&["task", "submit", "shop.pay", "--queue-anyway"]).exit, 0);
+    let did = world.run(&["workflow", "resume", "last"]);
+    assert!(did.exit == 2 && did.err.contains("CB0024") && did.err.contains("shop.pay"), "{}", did.err);
+    assert_eq!(world.json(&["task", "show", "last"])["status"], "pending");
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{Did, World, same};
+use crate::kit::{BAD, Did, SLOW, World, same};
 
 #[test]
 fn a_question_is_answered_with_its_sources() {
@@ -300,10 +300,31 @@ fn pages_are_in_the_binary() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(world.run(&["completions", shell]).out.contains("callboard"), "{shell}");
     }
-    for help in [&[][..], &["--help"], &["-h"], &["task", "--help"], &["run", "--help"]] {
+    for help in [&[][..], &["--help"], &["-h"], &["help"], &["help", "task"], &["task", "--help"], &["run", "--help"]] {
         let did = world.run(help);
         assert!(did.exit == 0 && did.out.contains("Usage: callboard") && did.err.is_empty(), "{help:?}");
         assert!(did.out.lines().all(|line| line.chars().count() <= 100), "{help:?}");
     }
     assert_eq!(world.run(&["--version"]).out, format!("callboard {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn less_than_was_asked_for_is_said_and_fails_only_where_that_is_wanted() {
+    let world = World::with_runs();
+    let optional = BAD.replace("[[task]]\nid = \"c\"", "on_failure = \"skip\"\n[[task]]\nid = \"c\"");
+    world.file("optional.toml", optional.replace("\"{{b.text}}\"", "\"without {{b.text}}\""));
+    let did = world.run(&["run", "optional.toml"]);
+    assert!(did.exit == 0 && did.err.contains("degraded without b\n"), "{}", did.err);
+    assert_eq!(world.run(&["run", "optional.toml", "--strict"]).exit, 5);
+    assert_eq!(world.json(&["run", "optional.toml"])["degraded"], "without b");
+    assert_eq!(world.run(&["run", "good.toml", "--strict"]).exit, 0);
+}
+
+#[test]
+fn a_run_that_is_not_done_in_time_ends_with_4() {
+    let world = World::new();
+    world.file("slow.toml", SLOW.replace("1500", "60000"));
+    let did = world.run(&["run", "slow.toml", "--deadline", "500ms"]);
+    assert_eq!(did.exit, 4, "{}", did.err);
+    assert!(did.err.contains("error[CB0014]"), "{}", did.err);
 }

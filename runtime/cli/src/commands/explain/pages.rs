@@ -4,6 +4,7 @@
 //! more than those of its text, and a word that is on few pages more than one that is on many.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use callboard::broker::code;
 use callboard::broker::problem::closest;
@@ -140,8 +141,9 @@ fn weighted() -> Vec<(&'static str, f32, HashMap<String, f32>)> {
 
 /// The words of a text without their endings.
 fn stems(text: &str) -> impl Iterator<Item = String> {
+    static IDLE_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| IDLE.split_whitespace().collect());
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.len() > 1);
-    words.map(str::to_lowercase).filter(|word| !IDLE.split_whitespace().any(|idle| idle == word)).map(|word| {
+    words.map(str::to_lowercase).filter(|word| !IDLE_WORDS.contains(word.as_str())).map(|word| {
         let cut = ["ings", "ing", "ed", "es", "s", "e"]
             .iter()
             .find_map(|end| word.strip_suffix(end).filter(|stem| stem.len() > 2));

@@ -1,11 +1,12 @@
 //! A workflow file as a run, and its result.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use callboard::broker::payload::Payload;
 use callboard::broker::problem::Problems;
 use callboard::broker::subject::CapabilityName;
-use callboard::broker::task::Outcome;
+use callboard::broker::task::{Outcome, Status};
 use callboard::broker::tasks::TaskView;
 use callboard::workflow::{WORKFLOW, input_argument};
 use serde::Serialize;
@@ -47,7 +48,7 @@ pub(super) fn job(path: &Path, inputs: &[String]) -> std::result::Result<Job, Fa
 pub(super) struct Result {
     run: String,
     name: String,
-    status: callboard::broker::task::Status,
+    status: Status,
     output: Value,
     error: Option<callboard::Remote>,
     degraded: Option<String>,
@@ -68,12 +69,31 @@ impl Result {
             status: outcome.status,
             output: outcome.output.value().unwrap_or(Value::Null),
             error: outcome.error.clone(),
-            degraded: outcome.degraded.clone(),
+            degraded: outcome.degraded.clone().or_else(|| without(outcome, tasks)),
             tasks: figures::tasks(tasks),
             metrics: figures::metrics(tasks),
             strict,
             failure,
         }
+    }
+}
+
+/// The optional tasks without which a workflow was completed, as a reason for being less than was asked for.
+fn without(outcome: &Outcome, tasks: &[TaskView]) -> Option<String> {
+    let mut newest: BTreeMap<&str, &TaskView> = BTreeMap::new();
+    for view in tasks.iter().filter(|view| view.task.parent.as_ref() == Some(&outcome.task)) {
+        newest.insert(view.task.key.as_deref().unwrap_or_else(|| view.task.id.as_str()), view);
+    }
+    let missing = newest.into_iter().filter(|(_, view)| view.status != Status::Completed);
+    let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
+    let completed = outcome.status == Status::Completed;
+    (completed && !missing.is_empty()).then(|| format!("without {}", missing.join(", ")))
+}
+
+impl Result {
+    /// Why it is less than was asked for, when it is.
+    pub(super) fn degraded(&self) -> Option<&str> {
+        self.degraded.as_deref()
     }
 }
 

@@ -135,6 +135,9 @@ pub(crate) async fn report(console: &Console, store: &Store, ended: Ended, stric
         false => {
             ended.show(&follow::Notes::new()).await?;
             let result = flow::Result::of(&outcome, &views, strict, failure);
+            if let Some(why) = result.degraded() {
+                console.out.note(&console.out.page.field("degraded", 8, why));
+            }
             console.out.note(&console.out.page.field("figures", 7, &figures::metrics(&views).line()));
             answer(result)
         }

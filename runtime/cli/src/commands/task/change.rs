@@ -67,6 +67,7 @@ pub(super) async fn watch(of: &Of, console: &Console) -> Done {
         );
         return Err(Failure::from(problem.fix(resume)));
     }
+    store.listen();
     console.out.note(&format!("task    {}", view.task.id));
     let ended = work::until_end(console, &mut store, &view.task.run, &view.task.id).await?;
     run::report(console, &store, ended, false).await

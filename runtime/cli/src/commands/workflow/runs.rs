@@ -65,6 +65,11 @@ pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
     };
     let mut store = console.work().await?;
     let root = ids::root(&store.broker, &run).await?.ok_or_else(|| gone(&run))?;
+    let served = store.served().await?;
+    if let Some(view) = follow::stored(&store.broker, &run).await?.iter().find(|view| is_left_over(view, &served)) {
+        work::close(&store).await?;
+        return Err(unserved(view, &served).into());
+    }
     console.out.note(&format!("run     {run}"));
     let was_over = root.status.is_final();
     let ended = work::until_end(console, &mut store, &run, &root.task.id).await?;
@@ -93,6 +98,17 @@ impl Standing {
         let count = |is: &dyn Fn(Status) -> bool| views.iter().filter(|view| is(view.status)).count();
         Standing { completed: count(&|status| status == Status::Completed), ended: count(&Status::is_final) }
     }
+}
+
+/// Whether a task waits for a capability that is not served here: the run would never end.
+fn is_left_over(view: &TaskView, served: &[String]) -> bool {
+    !view.status.is_final() && !served.iter().any(|name| name == view.task.capability.as_str())
+}
+
+fn unserved(view: &TaskView, served: &[String]) -> Problem {
+    let (id, capability) = (short(view.task.id.as_str()), view.task.capability.as_str());
+    let problem = Problem::new(code::UNSERVED, format!("task {id} waits for {capability}, which nothing here serves"));
+    problem.allowed_near(capability, served).fix("resume it with the program that serves it")
 }
 
 fn gone(run: &RunId) -> Failure {
