@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::clean::clean;
 use super::index::{Hit, Index};
 use super::question::Question;
-use super::quote::collapse;
+use super::quote::{QUOTE_CHARS, collapse};
 use super::rank::{Ranked, rank};
+use crate::source::{Passage, Unit};
 
 /// A sentence of the answer with the place that it is taken from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +64,7 @@ impl Default for Options {
 /// A sentence that may be quoted.
 struct Candidate {
     entry: u32,
+    text: String,
     quote: String,
     locator: String,
     terms: HashSet<String>,
@@ -95,6 +97,7 @@ impl Index {
         let candidate = |ranked: Ranked| Candidate {
             entry: hit.entry,
             locator: passage.locator.after(&passage.text[..ranked.range.start]).to_string(),
+            text: said(passage, &passage.text[ranked.range.clone()]),
             quote: collapse(&passage.text[ranked.range]),
             terms: ranked.words.into_iter().filter(|token| !token.function).map(|token| token.term).collect(),
             score: ranked.score,
@@ -105,13 +108,20 @@ impl Index {
     fn claim(&self, candidate: Candidate) -> Claim {
         let (document, _) = self.entry(candidate.entry);
         Claim {
-            text: clean(&candidate.quote),
+            text: candidate.text,
             source: document.source.clone(),
             locator: candidate.locator,
             quote: candidate.quote,
             score: candidate.score,
         }
     }
+}
+
+/// A quotation as the brief says it. A cell says nothing without its row, as far as that is no longer than a quotation.
+fn said(passage: &Passage, quote: &str) -> String {
+    let row = collapse(&passage.text);
+    let whole = passage.unit == Unit::Cell && row.chars().count() <= QUOTE_CHARS;
+    if whole { row } else { clean(&collapse(quote)) }
 }
 
 /// The best candidates that are not mostly repetitions of better ones.

@@ -3,20 +3,41 @@
 use std::ops::Range;
 
 use super::sentence::sentences;
-use crate::source::{Passage, Unit};
+use crate::source::{CELL_END, Passage, Unit};
 
 /// Characters of a quotation at most, white space counted once.
 pub const QUOTE_CHARS: usize = 400;
 
+/// What of a passage can be quoted, and by which of its words it is judged.
+pub(crate) struct Piece {
+    pub(crate) quote: Range<usize>,
+    pub(crate) judged: Range<usize>,
+}
+
 /// The quotable pieces of a passage, as byte ranges of its text.
-pub(crate) fn pieces(passage: &Passage) -> Vec<Range<usize>> {
+pub(crate) fn pieces(passage: &Passage) -> Vec<Piece> {
     let text = &passage.text;
-    let whole = match passage.unit {
+    let whole: Vec<Range<usize>> = match passage.unit {
         Unit::Sentence => sentences(text),
         Unit::Line => lines(text),
         Unit::Whole => std::iter::once(0..text.len()).collect(),
+        Unit::Cell => return cells(text),
     };
-    whole.into_iter().flat_map(|range| shorten(text, range)).collect()
+    let pieces = whole.into_iter().flat_map(|range| shorten(text, range));
+    pieces.map(|quote| Piece { judged: quote.clone(), quote }).collect()
+}
+
+/// Cells are judged with their column's name.
+fn cells(text: &str) -> Vec<Piece> {
+    let mut start = 0;
+    let mut found = Vec::new();
+    for cell in text.split(CELL_END) {
+        let value = cell.find(": ").map_or(start, |at| start + at + 2);
+        let end = start + cell.len();
+        found.extend(shorten(text, value..end).into_iter().map(|quote| Piece { judged: start..quote.end, quote }));
+        start = end + CELL_END.len();
+    }
+    found
 }
 
 fn lines(text: &str) -> Vec<Range<usize>> {
@@ -89,7 +110,7 @@ mod tests {
     fn long_sentences_are_cut_at_clauses_and_nothing_is_lost() {
         let text = "a long clause with many words in it, ".repeat(40);
         let passage = passage(&text, Unit::Sentence);
-        let found = pieces(&passage);
+        let found: Vec<Range<usize>> = pieces(&passage).into_iter().map(|piece| piece.quote).collect();
         assert!(found.len() >= 3);
         for range in &found {
             let quote = collapse(&text[range.clone()]);
@@ -108,7 +129,16 @@ mod tests {
     #[test]
     fn lines_are_quoted_one_by_one() {
         let text = "let x = 1;\n\n  y();";
-        let found: Vec<&str> = pieces(&passage(text, Unit::Line)).into_iter().map(|range| &text[range]).collect();
+        let found: Vec<&str> = pieces(&passage(text, Unit::Line)).into_iter().map(|piece| &text[piece.quote]).collect();
         assert_eq!(found, ["let x = 1;", "  y();"]);
+    }
+
+    #[test]
+    fn cells_are_quoted_without_their_column_and_judged_with_it() {
+        let text = ["name: Ada: a life", "born: 1815"].join(CELL_END);
+        let found = pieces(&passage(&text, Unit::Cell));
+        let quotes: Vec<(&str, &str)> =
+            found.into_iter().map(|piece| (&text[piece.quote], &text[piece.judged])).collect();
+        assert_eq!(quotes, [("Ada: a life", "name: Ada: a life"), ("1815", "born: 1815")]);
     }
 }

@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use super::question::Question;
-use super::quote::pieces;
+use super::quote::{Piece, pieces};
 use super::token::{Token, akin, tokens};
-use crate::source::Passage;
+use crate::source::{Passage, Unit};
 
 /// What a sentence gets of its passage's score.
 const PASSAGE: f32 = 0.55;
@@ -26,6 +26,10 @@ const COMMON: f32 = 0.6;
 const PAIR: f32 = 0.1;
 /// What a word of the same family counts.
 const AKIN: f32 = 0.65;
+/// What a cell gets, in shares of the weight of all terms, for a column that the question names, and loses for saying
+/// nothing that the question has not said.
+const COLUMN: f32 = 0.5;
+const ECHO: f32 = 0.5;
 /// Saturation, weight of the length, and the usual length of a sentence in words of content.
 const K1: f32 = 0.9;
 const B: f32 = 0.36;
@@ -40,8 +44,11 @@ pub(crate) struct Ranked {
 
 /// The pieces of a passage that scored `passage_score` as a whole; `weights` are those of the question's terms.
 pub(crate) fn rank(passage: &Passage, passage_score: f32, question: &Question, weights: &[f32]) -> Vec<Ranked> {
-    let found: Vec<(Range<usize>, Vec<Token>)> =
-        pieces(passage).into_iter().map(|range| (range.clone(), tokens(&passage.text[range]))).collect();
+    let found: Vec<(Piece, Vec<Token>)> = pieces(passage)
+        .into_iter()
+        .map(|piece| (tokens(&passage.text[piece.judged.clone()]), piece))
+        .map(|(words, piece)| (piece, words))
+        .collect();
     let matches: Vec<Vec<f32>> = found.iter().map(|(_, words)| matches(words, &question.terms)).collect();
     let common: Vec<f32> = (0..weights.len())
         .map(|term| matches.iter().filter(|row| row[term] > 0.0).count() as f32 / matches.len() as f32)
@@ -49,7 +56,7 @@ pub(crate) fn rank(passage: &Passage, passage_score: f32, question: &Question, w
         .collect();
     let all: f32 = weights.iter().sum();
     let mut ranked = Vec::new();
-    for (at, (range, words)) in found.into_iter().enumerate() {
+    for (at, (piece, words)) in found.into_iter().enumerate() {
         let carried = match at {
             0 => None,
             _ => Some((if refers_back(&words) { REFERRED } else { BEFORE }, &matches[at - 1])),
@@ -63,7 +70,10 @@ pub(crate) fn rank(passage: &Passage, passage_score: f32, question: &Question, w
         if question.asks_meaning && defines(&words, &question.terms) {
             score += DEFINES * all;
         }
-        ranked.push(Ranked { range, words, score });
+        if passage.unit == Unit::Cell {
+            score += all * cell(&piece, &words, &question.terms);
+        }
+        ranked.push(Ranked { range: piece.quote, words, score });
     }
     ranked
 }
@@ -77,6 +87,15 @@ fn matches(words: &[Token], terms: &[Token]) -> Vec<f32> {
         count => saturate(count as f32),
     };
     terms.iter().map(met).collect()
+}
+
+/// How a cell answers: terms tell little here, since every row has the same columns.
+fn cell(piece: &Piece, words: &[Token], terms: &[Token]) -> f32 {
+    let asked = |word: &&Token| terms.iter().any(|term| term.term == word.term || akin(term, word));
+    let (column, value): (Vec<&Token>, Vec<&Token>) =
+        words.iter().partition(|word| piece.judged.start + word.at.start < piece.quote.start);
+    let named = if column.iter().any(asked) { COLUMN } else { 0.0 };
+    if value.iter().filter(|word| !word.function).all(asked) { named - ECHO } else { named }
 }
 
 /// Whether a sentence begins with a word that stands for something before it.
@@ -104,11 +123,14 @@ fn defines(words: &[Token], terms: &[Token]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Locator, Unit};
+    use crate::source::{CELL_END, Locator};
 
     fn best(text: &str, question: &str) -> String {
-        let passage =
-            Passage { text: text.to_owned(), locator: Locator::Line(1), unit: Unit::Sentence, context: String::new() };
+        best_of(Unit::Sentence, text, question)
+    }
+
+    fn best_of(unit: Unit, text: &str, question: &str) -> String {
+        let passage = Passage { text: text.to_owned(), locator: Locator::Line(1), unit, context: String::new() };
         let question = Question::new(question);
         let weights = vec![1.0; question.terms.len()];
         let ranked = rank(&passage, 1.0, &question, &weights);
@@ -132,5 +154,12 @@ mod tests {
     fn what_something_is_is_said_by_its_definition() {
         let text = "Workers like the mailbox. A mailbox is a bounded queue of calls. The mailbox may be full.";
         assert_eq!(best(text, "What is a mailbox?"), "A mailbox is a bounded queue of calls.");
+    }
+
+    #[test]
+    fn of_a_row_the_cell_answers_whose_column_is_asked_for() {
+        let row = ["planet: Uranus", "diameter_km: 50724", "discovered_by: William Herschel"].join(CELL_END);
+        assert_eq!(best_of(Unit::Cell, &row, "Who discovered the planet Uranus?"), "William Herschel");
+        assert_eq!(best_of(Unit::Cell, &row, "What is the diameter of Uranus?"), "50724");
     }
 }

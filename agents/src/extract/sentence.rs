@@ -21,6 +21,8 @@ pub(crate) fn sentences(text: &str) -> Vec<Range<usize>> {
             }
             '\u{3002}' | '\u{ff01}' | '\u{ff1f}' => Some(at + c.len_utf8()),
             '\n' if breaks(&text[at + 1..]) => Some(at + 1),
+            // Unicode's paragraph separator: between items and rows of web pages, which have no line ends of their own.
+            '\u{2029}' => Some(at + c.len_utf8()),
             _ => None,
         };
         if let Some(end) = end {

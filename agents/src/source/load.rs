@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use callboard_broker::problem::closest;
+
 use super::detect::{HEAD, detect};
+use super::parse::parse;
 use super::walk::walk;
-use super::{Document, Kind, Limits, Loaded, Passage, Skipped, SourceError, markdown, text};
+use super::{Document, Kind, Limits, Loaded, Passage, Skipped, SourceError, sqlite};
 
 /// Which documents are wanted, so that two readers can share the sources between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,9 @@ pub fn load<S: AsRef<str>>(sources: &[S], only: Only, limits: &Limits) -> Result
     Ok(loaded)
 }
 
+/// Names beside a missing one that are compared with it.
+const NEIGHBOURS: usize = 1_000;
+
 struct Reader<'a> {
     limits: &'a Limits,
     only: Only,
@@ -64,6 +70,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn source(&mut self, source: &str) -> Result<(), SourceError> {
+        if is_url(source) {
+            return self.url(source);
+        }
         let path = Path::new(source);
         let unreadable =
             |error: io::Error| SourceError::Unreadable { path: source.to_owned(), why: error.kind().to_string() };
@@ -86,6 +95,21 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn url(&mut self, url: &str) -> Result<(), SourceError> {
+        if self.only == Only::Local {
+            self.loaded.unwanted += 1;
+            return Ok(());
+        }
+        let (name, bytes) = fetch(url, self.limits)?;
+        self.files += 1;
+        let read = self.room(bytes.len() as u64).and_then(|()| {
+            let kind = detect(&name, &bytes[..bytes.len().min(HEAD)])?;
+            Ok((kind, parse(kind, bytes, self.limits)?))
+        });
+        self.keep(url, read.map(Some));
+        Ok(())
+    }
+
     fn file(&mut self, path: &Path, name: &str) {
         self.files += 1;
         let read = if self.files > self.limits.files {
@@ -93,25 +117,25 @@ impl Reader<'_> {
         } else {
             self.read(path, name)
         };
-        match read {
-            Ok(Some((kind, passages))) => self.keep(name, kind, passages),
-            Ok(None) => self.loaded.unwanted += 1,
-            Err(why) => self.loaded.skipped.push(Skipped { source: name.to_owned(), why }),
-        }
+        self.keep(name, read);
     }
 
-    fn keep(&mut self, source: &str, kind: Kind, mut passages: Vec<Passage>) {
-        let room = self.limits.passages - self.passages;
-        let why = if passages.is_empty() {
-            Some("no text in it".to_owned())
-        } else if passages.len() > room {
-            Some(format!("cut: more than {} passages", self.limits.passages))
-        } else {
-            None
+    fn keep(&mut self, source: &str, read: Result<Option<(Kind, Vec<Passage>)>, String>) {
+        let (kind, mut passages) = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => {
+                self.loaded.unwanted += 1;
+                return;
+            }
+            Err(why) => return self.skip(source, why),
         };
-        passages.truncate(room);
-        if let Some(why) = why {
-            self.loaded.skipped.push(Skipped { source: source.to_owned(), why });
+        let room = self.limits.passages - self.passages;
+        if passages.is_empty() {
+            return self.skip(source, "no text in it".to_owned());
+        }
+        if passages.len() > room {
+            self.skip(source, format!("cut: more than {} passages", self.limits.passages));
+            passages.truncate(room);
         }
         if !passages.is_empty() {
             self.passages += passages.len();
@@ -119,14 +143,16 @@ impl Reader<'_> {
         }
     }
 
+    fn skip(&mut self, source: &str, why: String) {
+        self.loaded.skipped.push(Skipped { source: source.to_owned(), why });
+    }
+
     /// The passages of a file, or none if its kind is not wanted.
     fn read(&mut self, path: &Path, name: &str) -> Result<Option<(Kind, Vec<Passage>)>, String> {
-        let mut file = File::open(path).map_err(|error| format!("not readable: {}", error.kind()))?;
+        let unreadable = |error: io::Error| format!("not readable: {}", error.kind());
+        let mut file = File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        let mut take = |bytes: &mut Vec<u8>, limit: u64| {
-            file.by_ref().take(limit).read_to_end(bytes).map_err(|error| format!("not readable: {}", error.kind()))
-        };
-        take(&mut bytes, HEAD as u64)?;
+        file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.is_empty() {
             return Err("empty".to_owned());
         }
@@ -134,38 +160,60 @@ impl Reader<'_> {
         if !self.only.wants(kind) {
             return Ok(None);
         }
-        take(&mut bytes, self.limits.file_bytes.saturating_add(1).saturating_sub(HEAD as u64))?;
+        if kind == Kind::Sqlite {
+            return self.database(path, name).map(|passages| Some((kind, passages)));
+        }
+        let left = self.limits.file_bytes.saturating_add(1).saturating_sub(HEAD as u64);
+        file.take(left).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > self.limits.file_bytes {
             return Err(format!("larger than {} bytes", self.limits.file_bytes));
         }
-        self.left = self
-            .left
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| format!("more than {} bytes in all sources", self.limits.total_bytes))?;
-        let passages = parse(kind, bytes)?;
-        Ok(Some((kind, passages)))
+        self.room(bytes.len() as u64)?;
+        Ok(Some((kind, parse(kind, bytes, self.limits)?)))
+    }
+
+    fn database(&mut self, path: &Path, name: &str) -> Result<Vec<Passage>, String> {
+        let room = self.left.min(self.limits.file_bytes);
+        let rows = sqlite::rows(path, room, self.limits).map_err(|why| format!("not readable: {why}"))?;
+        self.left -= rows.bytes.min(self.left);
+        for (table, why) in rows.skipped {
+            self.skip(&format!("{name}, table {table}"), why);
+        }
+        Ok(rows.passages)
+    }
+
+    /// Takes `bytes` off what may still be read.
+    fn room(&mut self, bytes: u64) -> Result<(), String> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| format!("more than {} bytes in all sources", self.limits.total_bytes))?;
+        Ok(())
     }
 }
 
-fn parse(kind: Kind, bytes: Vec<u8>) -> Result<Vec<Passage>, String> {
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(_) => return Err("not UTF-8".to_owned()),
-    };
-    if text.contains('\0') {
-        return Err("not text".to_owned());
-    }
-    // A byte order mark is no part of the first word.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(match kind {
-        Kind::Markdown => markdown::passages(text),
-        Kind::Table => text::rows(text),
-        _ => text::passages(text),
-    })
+#[cfg(feature = "web")]
+fn fetch(url: &str, limits: &Limits) -> Result<(String, Vec<u8>), SourceError> {
+    super::fetch::fetch(url, limits).map(|fetched| (fetched.name, fetched.bytes))
+}
+
+#[cfg(not(feature = "web"))]
+fn fetch(url: &str, _: &Limits) -> Result<(String, Vec<u8>), SourceError> {
+    Err(SourceError::Fetch { url: url.to_owned(), status: None, why: "this build has no feature `web`".to_owned() })
+}
+
+/// Whether a source is a URL and no path.
+pub fn is_url(source: &str) -> bool {
+    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
 }
 
 fn missing(source: &str) -> SourceError {
-    SourceError::Missing { path: source.to_owned(), nearest: None }
+    let path = Path::new(source);
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().take(NEIGHBOURS);
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let nearest = closest(&wanted, names).map(|name| path.with_file_name(name).to_string_lossy().into_owned());
+    SourceError::Missing { path: source.to_owned(), nearest }
 }
 
 #[cfg(test)]

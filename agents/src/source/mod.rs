@@ -7,10 +7,18 @@
 
 mod detect;
 mod error;
+#[cfg(feature = "web")]
+mod fetch;
+#[cfg(feature = "web")]
+mod html;
 mod limits;
 mod lines;
 mod load;
 mod markdown;
+mod parse;
+#[cfg(feature = "pdf")]
+mod pdf;
+mod sqlite;
 mod text;
 mod walk;
 
@@ -21,7 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::SourceError;
 pub use limits::Limits;
-pub use load::{Only, load};
+pub use load::{Only, is_url, load};
+#[cfg(feature = "pdf")]
+pub use pdf::PDF_THREAD;
 
 /// What [`load`] read, and what it left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +78,9 @@ pub struct Passage {
     pub context: String,
 }
 
+/// What is between the cells of a row: shown as `; `, since the second character is white space that is no line end.
+pub const CELL_END: &str = ";\u{2029}";
+
 impl Passage {
     /// Whether a locator, as [`Locator`] prints it, points into this passage.
     pub fn is_at(&self, locator: &str) -> bool {
@@ -90,20 +103,21 @@ pub enum Unit {
     Sentence,
     /// A line, as in code.
     Line,
-    /// All of it, as in a table row.
+    /// All of it, as in a row of a text table.
     Whole,
+    /// A cell: the passage is a row of a database, its cells as `column: cell` with [`CELL_END`] between them. A row has no
+    /// text of its own, so only a cell can be found again in the file.
+    Cell,
 }
 
 /// Where in its document a text is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Locator {
-    /// A line of a text file, from 1.
+    /// A line of a text file or web page, from 1.
     Line(u32),
     /// A page of a PDF, from 1.
     Page(u32),
-    /// A paragraph of a web page, from 1, as its lines are those of nobody's file.
-    Paragraph(u32),
     /// A row of a database.
     Row {
         /// The table's name.
@@ -129,7 +143,6 @@ impl fmt::Display for Locator {
         match self {
             Locator::Line(line) => write!(f, "line {line}"),
             Locator::Page(page) => write!(f, "p. {page}"),
-            Locator::Paragraph(paragraph) => write!(f, "par. {paragraph}"),
             Locator::Row { table, row } => write!(f, "{table}:{row}"),
         }
     }

@@ -67,3 +67,45 @@ fn limits_hold_and_say_so() {
     let error = load(&source, Only::All, &Limits { file_bytes: 9, ..Limits::default() });
     assert!(matches!(error, Err(SourceError::Nothing { skipped: 3, .. })));
 }
+
+#[test]
+fn a_mistyped_path_is_told_its_nearest_name() {
+    let root = folder();
+    fs::create_dir(root.path().join("docs")).expect("a folder");
+    let wanted = root.path().join("dosc");
+    let error = load(&[wanted.to_str().expect("a Unicode path")], Only::All, &Limits::default());
+    let near = root.path().join("docs").to_string_lossy().into_owned();
+    assert!(matches!(error, Err(SourceError::Missing { nearest: Some(nearest), .. }) if nearest == near));
+}
+
+#[test]
+fn a_database_is_read_by_rows_and_says_which_tables_it_cut() {
+    let root = folder();
+    let database = rusqlite::Connection::open(root.path().join("a.db")).expect("a database");
+    database.execute_batch("CREATE TABLE t (x TEXT); INSERT INTO t VALUES ('one'), ('two');").expect("rows");
+    drop(database);
+    let source = [root.path().to_str().expect("a Unicode path")];
+    let loaded = load(&source, Only::Local, &Limits { total_bytes: 4, ..Limits::default() }).expect("documents");
+    assert_eq!(loaded.documents[0].kind, Kind::Sqlite);
+    assert_eq!(loaded.documents[0].passages.len(), 1);
+    assert_eq!(
+        (loaded.skipped[0].source.as_str(), loaded.skipped[0].why.as_str()),
+        ("a.db, table t", "cut: too much text")
+    );
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn pages_and_files_are_shared_between_two_readers() {
+    let root = folder();
+    fs::write(root.path().join("a.html"), "<p>Hello.</p>").expect("file");
+    fs::write(root.path().join("b.txt"), "World.").expect("file");
+    let source = [root.path().to_str().expect("a Unicode path")];
+    let names = |only| -> (Vec<String>, usize) {
+        let loaded = load(&source, only, &Limits::default()).expect("documents");
+        (loaded.documents.into_iter().map(|document| document.source).collect(), loaded.unwanted)
+    };
+    assert_eq!(names(Only::Web), (vec!["a.html".to_owned()], 1));
+    assert_eq!(names(Only::Local), (vec!["b.txt".to_owned()], 1));
+    assert!(is_url("HTTPS://example.org") && !is_url("ftp://example.org") && !is_url("docs/a.md"));
+}

@@ -1,0 +1,131 @@
+//! PDFs, page by page.
+//!
+//! The reader of PDFs panics or loops on some broken files. So it works on a thread of its own, which is waited for
+//! only so long; a panic ends that thread and the file is skipped.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread::Builder;
+use std::time::Duration;
+
+use super::lines::split_long;
+use super::text;
+use super::{Locator, Passage};
+
+/// The name of the thread, by which a panic hook can tell that a panic here is expected and handled.
+pub const PDF_THREAD: &str = "callboard-pdf";
+
+/// Fonts and pages may be nested deeper than a usual stack can follow.
+const STACK: usize = 16 << 20;
+
+/// The paragraphs of a PDF, each with its page.
+///
+/// # Errors
+/// When it is broken, encrypted, has no text (scanned pages), or takes longer than `limit`. In that last case its thread
+/// goes on until it ends by itself.
+pub(super) fn passages(bytes: Vec<u8>, limit: Duration) -> Result<Vec<Passage>, String> {
+    let (send, receive) = sync_channel(1);
+    let read = move || {
+        let pages = catch_unwind(AssertUnwindSafe(|| pdf_extract::extract_text_from_mem_by_pages(&bytes)));
+        // Nobody waits any more if the limit has passed.
+        let _ = send.send(pages);
+    };
+    Builder::new()
+        .name(PDF_THREAD.to_owned())
+        .stack_size(STACK)
+        .spawn(read)
+        .map_err(|error| format!("no thread for it: {error}"))?;
+    let pages = match receive.recv_timeout(limit) {
+        Ok(Ok(Ok(pages))) => pages,
+        Ok(Ok(Err(error))) => return Err(format!("broken PDF: {}", plain(&error.to_string()))),
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err("broken PDF".to_owned()),
+        Err(RecvTimeoutError::Timeout) => return Err(format!("PDF not read within {} s", limit.as_secs())),
+    };
+    let mut found = Vec::new();
+    for (page, text) in (1..).zip(&pages) {
+        for passage in text::passages(text) {
+            split_long(Passage { locator: Locator::Page(page), ..passage }, &mut found);
+        }
+    }
+    if found.is_empty() { Err("PDF without text".to_owned()) } else { Ok(found) }
+}
+
+/// An error of others as one lowercase phrase.
+fn plain(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default().trim_end_matches('.');
+    let mut chars = line.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PDF whose pages have one line of text each.
+    fn pdf(pages: &[&str]) -> Vec<u8> {
+        let kids: Vec<String> = (0..pages.len()).map(|page| format!("{} 0 R", 4 + 2 * page)).collect();
+        let mut objects = vec![
+            "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+            format!("<< /Type /Pages /Kids [{}] /Count {} >>", kids.join(" "), pages.len()),
+            "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+        ];
+        for (page, text) in pages.iter().enumerate() {
+            let font = "/Resources << /Font << /F1 3 0 R >> >>";
+            let content = 5 + 2 * page;
+            objects.push(format!(
+                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] {font} /Contents {content} 0 R >>"
+            ));
+            let stream = format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET");
+            objects.push(format!("<< /Length {} >>\nstream\n{stream}\nendstream", stream.len()));
+        }
+        let mut file = "%PDF-1.4\n".to_owned();
+        let mut places = Vec::new();
+        for (at, object) in objects.iter().enumerate() {
+            places.push(file.len());
+            file += &format!("{} 0 obj\n{object}\nendobj\n", at + 1);
+        }
+        let table = file.len();
+        file += &format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+        places.iter().for_each(|place| file += &format!("{place:010} 00000 n \n"));
+        file += &format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1);
+        file.into_bytes()
+    }
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn text_comes_with_its_page() {
+        let found = passages(pdf(&["The mill was built in 1843.", "It burnt in 1901."]), LIMIT).expect("text");
+        let found: Vec<(String, &str)> =
+            found.iter().map(|passage| (passage.locator.to_string(), passage.text.trim())).collect();
+        let expected = [("p. 1", "The mill was built in 1843."), ("p. 2", "It burnt in 1901.")];
+        assert_eq!(found, expected.map(|(page, text)| (page.to_owned(), text)));
+    }
+
+    #[test]
+    fn broken_and_empty_files_are_errors_and_no_panics() {
+        let whole = pdf(&["The mill was built in 1843."]);
+        for cut in [9, 60, whole.len() / 2] {
+            let why = passages(whole[..cut].to_vec(), LIMIT).expect_err("broken");
+            assert!(why.starts_with("broken PDF"), "{why}");
+        }
+        assert_eq!(passages(pdf(&[""]), LIMIT), Err("PDF without text".to_owned()));
+    }
+
+    #[test]
+    fn a_slow_file_is_given_up() {
+        let why = passages(pdf(&["The mill."; 50]), Duration::ZERO).expect_err("no time at all");
+        assert_eq!(why, "PDF not read within 0 s");
+    }
+
+    #[test]
+    fn bytes_changed_anywhere_never_escape_as_a_panic() {
+        let whole = pdf(&["The mill was built in 1843."]);
+        for at in (0..whole.len()).step_by(37) {
+            let mut broken = whole.clone();
+            broken[at] = b'<';
+            // Either outcome is right: what matters is that there is one.
+            let _ = passages(broken, LIMIT);
+        }
+    }
+}
