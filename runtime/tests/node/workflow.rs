@@ -1,17 +1,18 @@
 //! Workflows end to end: order, failure, restart, and tasks that are only described.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use callboard::broker::clock::Clock;
 use callboard::broker::events::EventFilter;
 use callboard::broker::task::Status;
 use callboard::broker::tasks::TaskFilter;
-use callboard::broker::{Broker, memory};
 use callboard::diag::{ECHO, Echo, Echoed, echo};
 use callboard::workflow::{WORKFLOW, WorkflowDoc};
-use callboard::{Capability, Context, Error, Node, Result, Value, Workflow, json, payload};
+use callboard::{Capability, Error, Node, Value, Workflow, json, payload};
 use tokio::time::Instant;
+
+use crate::kit::*;
 
 #[payload]
 struct Described {
@@ -19,10 +20,6 @@ struct Described {
 }
 
 const FREE: Capability<Described, String> = Capability::new("any.work");
-
-fn broker() -> Broker {
-    memory::open(memory::Options { clock: Clock::following_tokio(), ..memory::Options::default() })
-}
 
 fn document(text: &str) -> WorkflowDoc {
     WorkflowDoc::from_toml("test.toml", text, None).unwrap()
@@ -33,9 +30,17 @@ async fn statuses(node: &Node) -> Vec<(String, Status)> {
     tasks.into_iter().filter_map(|view| Some((view.task.key?, view.status))).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves() {
-    let node = Node::over(broker()).serve(echo().concurrency(8)).start().await.unwrap();
+on_both_wings! {
+    a_task_starts_when_its_own_dependencies_end_and_not_in_waves,
+    when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish,
+    a_workflow_goes_on_on_another_node_and_repeats_nothing,
+    a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded,
+    a_result_is_where_the_other_agents_of_the_run_find_it,
+    a_graph_that_cannot_run_is_refused_with_all_that_is_wrong,
+}
+
+async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves(wing: &Wing) {
+    let node = wing.node().serve(echo().concurrency(8)).start().await.unwrap();
     let doc = document(
         r#"
         name = "diamond"
@@ -64,9 +69,8 @@ async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves() {
     assert!(began.elapsed() < Duration::from_millis(1_200), "waves would take 1,800 ms: {:?}", began.elapsed());
 }
 
-#[tokio::test(start_paused = true)]
-async fn when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish() {
-    let node = Node::over(broker()).serve(echo().concurrency(8)).start().await.unwrap();
+async fn when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish(wing: &Wing) {
+    let node = wing.node().serve(echo().concurrency(8)).start().await.unwrap();
     let doc = document(
         r#"
         name = "broken"
@@ -95,16 +99,20 @@ async fn when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish(
     assert_eq!(statuses, expected.map(|(id, status)| (id.to_owned(), status)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_workflow_goes_on_on_another_node_and_repeats_nothing() {
-    static RAN: AtomicU32 = AtomicU32::new(0);
-    async fn count(_ctx: Context, echo: Echo) -> Result<Echoed> {
-        RAN.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(echo.delay_ms)).await;
-        Ok(Echoed { text: echo.text, attempt: 1 })
-    }
-    let broker = broker();
-    let first = Node::over(broker.clone()).name("first").serve(ECHO.by_fn(count)).start().await.unwrap();
+async fn a_workflow_goes_on_on_another_node_and_repeats_nothing(wing: &Wing) {
+    let ran = Arc::new(AtomicU32::new(0));
+    let service = || {
+        let ran = ran.clone();
+        ECHO.by_fn(move |_ctx, echo: Echo| {
+            ran.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(echo.delay_ms)).await;
+                Ok(Echoed { text: echo.text, attempt: 1 })
+            }
+        })
+    };
+    let broker = wing.broker();
+    let first = Node::over(broker.clone()).name("first").serve(service()).start().await.unwrap();
     let mut flow = Workflow::new("chain");
     let echo = |text: Value, delay_ms: u64| json!({ "text": text, "delay_ms": delay_ms });
     let one = flow.task_json("one", ECHO, echo(json!("a"), 10));
@@ -115,16 +123,15 @@ async fn a_workflow_goes_on_on_another_node_and_repeats_nothing() {
     let run = first.run(flow).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop(first);
-    let second = Node::over(broker).name("second").serve(ECHO.by_fn(count)).start().await.unwrap();
+    let second = Node::over(broker).name("second").serve(service()).start().await.unwrap();
     assert_eq!(run.outcome().await.unwrap().text, "{{one.text}}bc".replace("{{one.text}}", "a"));
-    assert_eq!(RAN.load(Ordering::SeqCst), 4, "one, two twice because it was at work, three");
+    assert_eq!(ran.load(Ordering::SeqCst), 4, "one, two twice because it was at work, three");
     second.shutdown().await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded() {
+async fn a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded(wing: &Wing) {
     let free = FREE.by_fn(|_ctx, work: Described| async move { Ok(format!("did: {}", work.description)) });
-    let node = Node::over(broker()).serve(echo()).serve(free).start().await.unwrap();
+    let node = wing.node().serve(echo()).serve(free).start().await.unwrap();
     let doc = document("name = \"free\"\n[[task]]\nid = \"it\"\ndescription = \"count the otters\"\n");
     let result = node.submit(WORKFLOW, doc).await.unwrap().outcome().await.unwrap();
     assert_eq!(result, json!("did: count the otters"));
@@ -133,9 +140,8 @@ async fn a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_c
     assert_eq!(routed[0].payload.value().unwrap()["capability"], "any.work");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_result_is_where_the_other_agents_of_the_run_find_it() {
-    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+async fn a_result_is_where_the_other_agents_of_the_run_find_it(wing: &Wing) {
+    let node = wing.node().serve(echo()).start().await.unwrap();
     let doc = document("name = \"w\"\n[[task]]\nid = \"it\"\ncapability = \"diag.echo\"\ninput = { text = \"x\" }\n");
     let run = node.submit(WORKFLOW, doc).run("w-1").await.unwrap();
     run.outcome().await.unwrap();
@@ -144,9 +150,8 @@ async fn a_result_is_where_the_other_agents_of_the_run_find_it() {
     assert_eq!(entries[0].value.value().unwrap()["text"], "x");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_graph_that_cannot_run_is_refused_with_all_that_is_wrong() {
-    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+async fn a_graph_that_cannot_run_is_refused_with_all_that_is_wrong(wing: &Wing) {
+    let node = wing.node().serve(echo()).start().await.unwrap();
     let mut flow = Workflow::new("loop");
     let a = flow.task_json("a", ECHO, json!({ "text": "{{b.text}}" }));
     let _b = flow.task_json("b", ECHO, json!({ "text": "{{a.text}}" }));

@@ -1,0 +1,113 @@
+//! Requests and their answers.
+
+use std::time::Duration;
+
+use callboard::broker::dead_letter::Reason;
+use callboard::diag::{ECHO, Echo, echo};
+use callboard::{Capability, Error};
+use tokio::time::Instant;
+
+use crate::kit::*;
+
+on_both_wings! {
+    an_ask_is_answered_and_a_task_is_done,
+    nobody_serves_it_is_an_error_at_once,
+    twenty_asks_at_a_bound_of_twelve_are_eight_busy_at_once,
+    a_panic_ends_one_request_and_nothing_else,
+    a_pending_ask_fails_at_once_when_its_cell_is_killed_and_the_address_goes_on,
+    scaling_a_pool_changes_how_much_runs_at_a_time,
+    a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason,
+}
+
+async fn an_ask_is_answered_and_a_task_is_done(wing: &Wing) {
+    let node = wing.node().serve(SHOUT.by_fn(shout)).start().await.unwrap();
+    assert_eq!(node.ask(SHOUT, "hello".into()).await.unwrap(), "HELLO");
+    let run = node.submit(SHOUT, "durable".into()).run("r-1").await.unwrap();
+    assert_eq!(run.outcome().await.unwrap(), "DURABLE");
+    let again = node.submit(SHOUT, "durable".into()).run("r-1").await.unwrap();
+    let reply = again.reply().await.unwrap();
+    assert_eq!((reply.value.as_str(), reply.attempt, reply.agent.as_str()), ("DURABLE", 1, "text.shout"));
+    node.shutdown().await.unwrap();
+}
+
+async fn nobody_serves_it_is_an_error_at_once(wing: &Wing) {
+    let node = wing.node().start().await.unwrap();
+    let asked = Instant::now();
+    assert!(matches!(node.ask(SHOUT, "x".into()).await, Err(Error::NoRecipient { .. })));
+    assert!(asked.elapsed() < Duration::from_millis(10));
+}
+
+async fn twenty_asks_at_a_bound_of_twelve_are_eight_busy_at_once(wing: &Wing) {
+    let node = wing.node().serve(WAIT.by_fn(wait).concurrency(4).queue(12)).start().await.unwrap();
+    let mut asks = tokio::task::JoinSet::new();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let node = node.clone();
+        asks.spawn(async move { (node.ask(WAIT, 100).await, Instant::now()) });
+    }
+    let (mut busy, mut done) = (0, 0);
+    while let Some(ended) = asks.join_next().await {
+        match ended.unwrap() {
+            (Ok(_), _) => done += 1,
+            (Err(Error::Busy { .. }), at) => {
+                busy += 1;
+                assert!(at - began < Duration::from_millis(10));
+            }
+            (Err(other), _) => panic!("{other}"),
+        }
+    }
+    assert_eq!((done, busy), (12, 8));
+    assert_eq!(began.elapsed().as_millis() / 100, 3, "three rounds of four");
+}
+
+async fn a_panic_ends_one_request_and_nothing_else(wing: &Wing) {
+    let node = wing.node().serve(echo().concurrency(4)).start().await.unwrap();
+    let slow = node.ask(ECHO, Echo { delay_ms: 500, ..echoing("slow") });
+    let bad = node.ask(ECHO, Echo { panic: true, delay_ms: 10, ..echoing("bad") });
+    let (slow, bad) = tokio::join!(slow.into_future(), bad.into_future());
+    assert_eq!(slow.unwrap().text, "slow");
+    let Err(Error::Crashed { reason, .. }) = bad else { panic!("{bad:?}") };
+    assert!(reason.contains("told to panic"), "{reason}");
+    assert_eq!(node.ask(ECHO, echoing("next")).await.unwrap().text, "next");
+    assert_eq!(figures(&node, "diag.echo")["panicked"], 1);
+}
+
+async fn a_pending_ask_fails_at_once_when_its_cell_is_killed_and_the_address_goes_on(wing: &Wing) {
+    let node = wing.node().serve(WAIT.by_fn(wait)).start().await.unwrap();
+    let asking = tokio::spawn({
+        let node = node.clone();
+        async move { (node.ask(WAIT, 60_000).await, Instant::now()) }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let killed = Instant::now();
+    node.kill("n/agents/test.wait/#1").unwrap();
+    let (answer, at) = asking.await.unwrap();
+    assert!(matches!(answer, Err(Error::Crashed { .. })), "{answer:?}");
+    assert!(at - killed < Duration::from_millis(10));
+    assert_eq!(node.ask(WAIT, 1).await.unwrap(), 1, "the restarted cell serves the same address");
+}
+
+async fn scaling_a_pool_changes_how_much_runs_at_a_time(wing: &Wing) {
+    let node = wing.node().serve(WAIT.by_fn(wait)).start().await.unwrap();
+    node.scale(WAIT, 4).await.unwrap();
+    let began = Instant::now();
+    let mut asks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let node = node.clone();
+        asks.spawn(async move { node.ask(WAIT, 100).await });
+    }
+    while let Some(done) = asks.join_next().await {
+        done.unwrap().unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
+    node.scale(WAIT, 1).await.unwrap();
+    assert_eq!(figures(&node, "test.wait")["workers"], 1);
+}
+
+async fn a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason(wing: &Wing) {
+    let node = wing.node().serve(COUNT.by_fn(|_ctx, n: u32| async move { Ok(n) })).start().await.unwrap();
+    const BY_HAND: Capability<String, u32> = Capability::new("test.count");
+    assert!(matches!(node.ask(BY_HAND, "seven".into()).await, Err(Error::Decode { .. })));
+    let dead = node.broker().dead.list(0, 10).await.unwrap();
+    assert_eq!(dead[0].reason, Reason::Undecodable);
+}

@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use callboard::broker::clock::Clock;
+use callboard::broker::{Broker, memory, sqlite};
+use callboard::diag::Echo;
+use callboard::{Capability, Context, Node, NodeBuilder, Result};
+
+pub(crate) const SHOUT: Capability<String, String> = Capability::new("text.shout");
+pub(crate) const COUNT: Capability<u32, u32> = Capability::new("test.count");
+pub(crate) const WAIT: Capability<u64, u64> = Capability::new("test.wait");
+
+/// Runs each of these tests once over each wing.
+macro_rules! on_both_wings {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(&crate::kit::Wing::memory()).await; })*
+        }
+        mod sqlite {
+            $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(&crate::kit::Wing::sqlite()).await; })*
+        }
+    };
+}
+
+/// A kind of store, and where its files are if it has any.
+pub(crate) struct Wing(Option<tempfile::TempDir>);
+
+impl Wing {
+    pub(crate) fn memory() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        Self(Some(tempfile::tempdir().unwrap()))
+    }
+
+    /// An empty store, or what was left behind in the store of this name.
+    pub(crate) fn open(&self, name: &str) -> Broker {
+        let clock = Clock::following_tokio();
+        match &self.0 {
+            None => memory::open(memory::Options { clock, ..memory::Options::default() }),
+            Some(dir) => {
+                sqlite::open(dir.path().join(name), sqlite::Options { clock, ..sqlite::Options::default() }).unwrap()
+            }
+        }
+    }
+
+    pub(crate) fn broker(&self) -> Broker {
+        self.open("store")
+    }
+
+    /// A node over an empty store.
+    pub(crate) fn node(&self) -> NodeBuilder {
+        Node::over(self.broker()).name("n")
+    }
+}
+
+pub(crate) async fn shout(_ctx: Context, text: String) -> Result<String> {
+    Ok(text.to_uppercase())
+}
+
+pub(crate) async fn wait(_ctx: Context, ms: u64) -> Result<u64> {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(ms)
+}
+
+pub(crate) fn echoing(text: &str) -> Echo {
+    Echo { text: text.into(), delay_ms: 0, fail_times: 0, panic: false }
+}
+
+/// The figures of one pool of a node.
+pub(crate) fn figures(node: &Node, pool: &str) -> callboard::Value {
+    node.agents().into_iter().find(|(name, _)| name == pool).unwrap().1
+}

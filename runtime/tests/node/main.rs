@@ -1,0 +1,14 @@
+//! A node end to end on both embedded wings: asks, tasks, delegation, supervision as users meet them.
+//!
+//! Time is paused, so waits cost nothing and bounds are exact; that holds on SQLite too, whose writer runs on tokio's
+//! blocking threads, for which a paused clock stands still.
+
+#[macro_use]
+mod kit;
+
+mod asks;
+mod delegation;
+mod stops;
+mod supervision;
+mod tasks;
+mod workflow;
