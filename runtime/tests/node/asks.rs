@@ -108,6 +108,5 @@ async fn a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason(wing: &W
     let node = wing.node().serve(COUNT.by_fn(|_ctx, n: u32| async move { Ok(n) })).start().await.unwrap();
     const BY_HAND: Capability<String, u32> = Capability::new("test.count");
     assert!(matches!(node.ask(BY_HAND, "seven".into()).await, Err(Error::Decode { .. })));
-    let dead = node.broker().dead.list(0, 10).await.unwrap();
-    assert_eq!(dead[0].reason, Reason::Undecodable);
+    assert_eq!(dead(&node).await[0].reason, Reason::Undecodable);
 }

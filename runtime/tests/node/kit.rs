@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use callboard::broker::clock::Clock;
+use callboard::broker::dead_letter::DeadLetter;
 use callboard::broker::{Broker, memory, sqlite};
 use callboard::diag::Echo;
 use callboard::{Capability, Context, Node, NodeBuilder, Result};
@@ -70,4 +71,10 @@ pub(crate) fn echoing(text: &str) -> Echo {
 /// The figures of one pool of a node.
 pub(crate) fn figures(node: &Node, pool: &str) -> callboard::Value {
     node.agents().into_iter().find(|(name, _)| name == pool).unwrap().1
+}
+
+/// The dead letters of a node. SQLite stores those of messages beside: what the writer answers comes after them.
+pub(crate) async fn dead(node: &Node) -> Vec<DeadLetter> {
+    node.broker().tasks.depth().await.unwrap();
+    node.broker().dead.list(0, 100).await.unwrap()
 }

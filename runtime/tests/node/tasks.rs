@@ -23,8 +23,7 @@ async fn a_task_is_tried_again_with_growing_waits_and_then_given_up(wing: &Wing)
     assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
     let run = node.submit(ECHO, Echo { fail_times: 9, ..echoing("never") }).await.unwrap();
     assert!(matches!(run.outcome().await, Err(Error::Failed { .. })));
-    let dead = node.broker().dead.list(0, 10).await.unwrap();
-    assert_eq!(dead.len(), 1, "what failed too often is a dead letter");
+    assert_eq!(dead(&node).await.len(), 1, "what failed too often is a dead letter");
 }
 
 async fn a_task_that_all_decline_is_failed(wing: &Wing) {
