@@ -5,5 +5,7 @@
 
 #[allow(missing_docs, reason = "the name of a check is the sentence that it checks")]
 pub mod contract;
+#[cfg(unix)]
+pub mod process;
 pub mod random;
 pub mod script;
