@@ -41,7 +41,7 @@ impl Child {
         let mut process =
             program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let (stdout, stderr) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
-        let (say, words) = mpsc::channel();
+        let (say, words) = mpsc::sync_channel(64);
         std::thread::spawn(move || {
             // A line that was cut off by a kill is no word.
             for word in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -50,7 +50,7 @@ impl Child {
                 }
             }
         });
-        let (complain, complaints) = mpsc::channel();
+        let (complain, complaints) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let mut text = Vec::new();
             // What came before the pipe broke is worth having too.
