@@ -1,13 +1,19 @@
 //! The research team end to end on a node: a question and real files in, a cited brief out.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use callboard::broker::clock::Clock;
 use callboard::broker::id::RunId;
+use callboard::broker::memory;
 use callboard::broker::task::Status;
 use callboard::broker::tasks::TaskFilter;
 use callboard::team::executive::REVISED;
-use callboard::team::{self, Brief, DATABASE, EXECUTIVE, Findings, Inquiry, Replan};
+use callboard::team::{
+    self, Brief, CONTENT, DATABASE, Draft, EXECUTIVE, Findings, Inquiry, Library, Notes, Replan, Team, research_team,
+};
 use callboard::{Class, Error, Node, Supervisor};
+use tokio::sync::Notify;
 
 fn inquiry(question: &str, folder: &Path) -> Inquiry {
     Inquiry { question: question.into(), sources: vec![folder.to_str().expect("a Unicode path").into()] }
@@ -114,4 +120,38 @@ async fn sources_that_cannot_be_read_are_refused_with_a_code_at_the_first_attemp
         let error = ask(&node, "Who?", &path).await.unwrap_err();
         assert_eq!((error.code(), error.class()), (code, Class::Permanent), "{error}");
     }
+}
+
+/// The executive and the research of the team; who writes is stuck, and says when it has begun.
+fn stuck_at_writing(begun: Arc<Notify>) -> Supervisor {
+    let Team { executive, branches } = research_team(&Library::default());
+    let research = branches.into_iter().next().expect("research comes first");
+    let research =
+        research.workers.into_iter().fold(Supervisor::new("research").child(research.lead), Supervisor::child);
+    let stuck = CONTENT.by_fn(move |_, _: Notes| {
+        begun.notify_one();
+        std::future::pending::<callboard::Result<Draft>>()
+    });
+    Supervisor::new("executive").child(executive).child(research).child(stuck)
+}
+
+/// Time is paused, so that waiting for the claims of the node that is gone costs nothing.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_off_goes_on_with_what_is_missing() {
+    let (folder, begun) = (folder(), Arc::new(Notify::new()));
+    let broker = memory::open(memory::Options { clock: Clock::following_tokio(), ..memory::Options::default() });
+    let first = Node::over(broker.clone()).name("one").serve(stuck_at_writing(begun.clone())).start().await.unwrap();
+    first.submit(EXECUTIVE, inquiry("When was the old mill built?", folder.path())).run("cut-off").await.unwrap();
+    begun.notified().await;
+    drop(first);
+    let second = Node::over(broker).name("two").serve(team::research()).start().await.unwrap();
+    let brief: Brief = second.attach(EXECUTIVE, "cut-off").unwrap().outcome().await.unwrap();
+    assert_eq!(brief.claims[0].quote, "The old mill of Gera was built in 1843.");
+    let filter = TaskFilter { run: Some(RunId::parse("cut-off").unwrap()), ..TaskFilter::default() };
+    for view in second.broker().tasks.list(filter).await.unwrap() {
+        let done_by_one = view.task.capability.as_str().starts_with("research.");
+        let node = view.outcome.and_then(|outcome| outcome.node).map(|node| node.to_string());
+        assert_eq!(node.as_deref(), Some(if done_by_one { "one" } else { "two" }), "{}", view.task.capability);
+    }
+    second.shutdown().await.unwrap();
 }

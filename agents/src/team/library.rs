@@ -12,10 +12,13 @@ use super::Reading;
 use super::blocking::blocking;
 use super::problem::phrase;
 use crate::extract::{Claim, Index, collapse};
-use crate::source::{Document, Limits, Only, Passage, Skipped, SourceError, load};
+use crate::source::{Document, Limits, Only, Passage, Skipped, SourceError, is_url, load};
 
 /// How many shelves are kept; the one opened longest ago goes first.
 pub const SHELVES: usize = 8;
+
+/// How many bytes of text are kept together, unless the newest shelf alone has more: 128 MiB.
+pub const KEPT_BYTES: u64 = 128 << 20;
 
 /// Sources of runs, in memory. Cheap to clone; clones are the same library.
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ pub struct Shelf {
     pub index: Index,
     /// What was read and what was skipped.
     pub reading: Reading,
+    bytes: u64,
 }
 
 /// What a shelf is kept under.
@@ -68,7 +72,17 @@ impl Library {
         let label = Label { run: run.to_owned(), sources, only };
         let (cell, limits) = (self.cell(&label), self.limits.clone());
         let read = || blocking(move || Shelf::read(&label.sources, only, &limits).map(Arc::new));
-        cell.get_or_try_init(read).await.cloned()
+        let shelf = cell.get_or_try_init(read).await.cloned()?;
+        self.make_room();
+        Ok(shelf)
+    }
+
+    fn make_room(&self) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = |shelves: &[Entry]| shelves.iter().filter_map(|entry| Some(entry.shelf.get()?.bytes)).sum::<u64>();
+        while shelves.len() > SHELVES || shelves.len() > 1 && bytes(&shelves) > KEPT_BYTES {
+            shelves.remove(0);
+        }
     }
 
     fn cell(&self, label: &Label) -> Cell {
@@ -79,9 +93,6 @@ impl Library {
         };
         let shelf = entry.shelf.clone();
         shelves.push(entry);
-        if shelves.len() > SHELVES {
-            shelves.remove(0);
-        }
         shelf
     }
 }
@@ -96,12 +107,14 @@ impl Shelf {
     /// Reads each source by itself, so that one that cannot be read does not hide the others.
     fn read(sources: &[String], only: Only, limits: &Limits) -> Result<Self, SourceError> {
         let mut left = limits.clone();
-        let (mut documents, mut reading, mut first) = (Vec::new(), Reading::default(), None);
+        let (mut documents, mut reading, mut first, mut bytes) = (Vec::new(), Reading::default(), None, 0);
         for source in sources {
             match load(std::slice::from_ref(source), only, &left) {
                 Ok(loaded) => {
                     left.passages -= loaded.passages().min(left.passages);
-                    left.total_bytes -= text(&loaded.documents).min(left.total_bytes);
+                    let read = text(&loaded.documents);
+                    left.total_bytes -= read.min(left.total_bytes);
+                    bytes += read;
                     reading.left += loaded.unwanted;
                     reading.skip(loaded.skipped);
                     documents.extend(loaded.documents);
@@ -117,7 +130,7 @@ impl Shelf {
         }
         let index = Index::new(documents);
         (reading.documents, reading.passages) = (index.documents().len(), index.passages());
-        Ok(Self { index, reading })
+        Ok(Self { index, reading, bytes })
     }
 
     /// Whether a document of this name was read.
@@ -137,10 +150,4 @@ impl Shelf {
 /// Bytes of text in documents.
 fn text(documents: &[Document]) -> u64 {
     documents.iter().flat_map(|document| &document.passages).map(|passage| passage.text.len() as u64).sum()
-}
-
-/// Whether a source is an address and not a path.
-pub(super) fn is_url(source: &str) -> bool {
-    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    matches!(scheme.as_deref(), Some("http" | "https"))
 }

@@ -34,7 +34,7 @@ pub use brief::{Brief, Completeness, Engine, Revision, Step};
 pub use contract::{CONTENT, DATABASE, EDITOR, EXECUTIVE, FACT, Inquiry, QA, RESEARCH, STYLE, WEB, WRITER};
 pub use draft::{Checked, Disagreement, Draft, Dropped, Edit, Flaw, Notes, OneOrMany, Review, Sentence, Styled, What};
 pub use findings::{Findings, MAX_SKIPPED, Reading, Remarks, Replan};
-pub use library::{Library, SHELVES, Shelf};
+pub use library::{KEPT_BYTES, Library, SHELVES, Shelf};
 
 use crate::Service;
 

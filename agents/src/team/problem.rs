@@ -15,14 +15,32 @@ pub(super) fn failure(error: &SourceError) -> Failure {
     failure(error.to_string()).code(code_of(error))
 }
 
+/// The only document that was skipped decides, so that a single broken file is called by its name.
 fn code_of(error: &SourceError) -> &'static str {
     match error {
+        SourceError::Nothing { skipped: 1, first: Some(first), .. } => skipped(first),
         SourceError::NoneNamed | SourceError::Nothing { .. } => code::EMPTY_SOURCES,
         SourceError::Missing { .. } => code::NO_SOURCE,
         SourceError::Unreadable { .. } => code::UNREADABLE,
         SourceError::Fetch { status: Some(_), .. } => code::HTTP_STATUS,
         SourceError::Fetch { .. } => code::HTTP_UNREACHABLE,
     }
+}
+
+/// What stands in the reasons for which documents are skipped.
+const REASONS: &[(&str, &str)] = &[
+    ("this build has no", code::UNSUPPORTED),
+    ("larger than", code::SOURCE_TOO_LARGE),
+    ("PDF", code::BROKEN_PDF),
+    ("database", code::BROKEN_DATABASE),
+    ("not text", code::BINARY),
+    ("not UTF-8", code::BINARY),
+    ("not readable", code::UNREADABLE),
+];
+
+fn skipped(reason: &str) -> &'static str {
+    let known = REASONS.iter().find(|(words, _)| reason.contains(words));
+    known.map_or(code::EMPTY_SOURCES, |(_, code)| code)
 }
 
 /// In a few words, for the list of what was skipped.

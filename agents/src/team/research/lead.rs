@@ -1,8 +1,8 @@
 use super::merge;
 use super::reword::parts;
 use crate::extract::COVERED;
-use crate::source::SourceError;
-use crate::team::{DATABASE, Findings, Inquiry, RESEARCH, Replan, WEB, library::is_url, problem};
+use crate::source::{SourceError, is_url};
+use crate::team::{DATABASE, Findings, Inquiry, RESEARCH, Replan, WEB, problem};
 use crate::{Agent, Capability, Context, Error, Grant, Result, Service};
 
 /// Shares the sources out among the researchers and makes one answer of theirs: `research.lead`.

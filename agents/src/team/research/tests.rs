@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Lead, Reader};
 use crate::extract::Claim;
-use crate::source::Only;
+use crate::source::{Limits, Only};
 use crate::team::{DATABASE, Findings, Inquiry, Library, WEB};
 use crate::testing::World;
 use crate::{Agent, Class, Error, Failure};
@@ -92,6 +92,25 @@ async fn a_worker_that_can_read_nothing_fails_for_good() {
     for (sources, code) in [(&["/nosuch/folder"][..], "CB0301"), (&[], "CB0302")] {
         let failure = reader.handle(World::new().context(), ask(sources)).await.unwrap_err().into_remote();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Permanent, code));
+    }
+}
+
+#[tokio::test]
+async fn a_single_file_that_cannot_be_read_is_told_by_its_own_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Library::new(Limits { file_bytes: 10_000, ..Limits::default() });
+    let long = "All words. ".repeat(1_000);
+    let mut files: Vec<(&str, &[u8], &str)> =
+        vec![("a.png", b"\x89PNG\0", "CB0304"), ("b.txt", b"", "CB0302"), ("c.txt", long.as_bytes(), "CB0309")];
+    let code = if cfg!(feature = "pdf") { "CB0305" } else { "CB0308" };
+    files.push(("d.pdf", b"%PDF-1.4 and no more", code));
+    files.push(("e.db", b"SQLite format 3\0 and no more", "CB0310"));
+    for (name, bytes, code) in files {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let reader = Reader::new(&small, Only::Local);
+        let failure = reader.handle(World::new().context(), ask(&[&text(&path)])).await.unwrap_err().into_remote();
+        assert_eq!(failure.code, code, "{name}: {}", failure.message);
     }
 }
 
