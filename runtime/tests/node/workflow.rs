@@ -37,6 +37,7 @@ on_both_wings! {
     a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded,
     a_result_is_where_the_other_agents_of_the_run_find_it,
     a_graph_that_cannot_run_is_refused_with_all_that_is_wrong,
+    a_task_that_may_be_skipped_leaves_null_in_its_fields_too,
 }
 
 async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves(wing: &Wing) {
@@ -164,9 +165,8 @@ async fn a_graph_that_cannot_run_is_refused_with_all_that_is_wrong(wing: &Wing) 
     assert!(failure.message.contains("no.such"), "{}", failure.message);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_may_be_skipped_leaves_null_in_its_fields_too() {
-    let node = Node::over(broker()).serve(echo()).start().await.unwrap();
+async fn a_task_that_may_be_skipped_leaves_null_in_its_fields_too(wing: &Wing) {
+    let node = wing.node().serve(echo()).start().await.unwrap();
     let doc = document(
         r#"
         name = "optional"
