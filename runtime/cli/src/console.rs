@@ -47,13 +47,14 @@ pub(crate) struct Console {
 impl Console {
     /// A console for these arguments.
     pub(crate) fn new(global: &Global) -> Console {
-        let place = match &global.store {
+        let store = global.store.as_ref().filter(|named| !named.is_empty());
+        let place = match store {
             Some(named) if named == "memory" => Place::Memory,
             Some(named) => Place::Named(PathBuf::from(named)),
             None => usual().map_or(Place::Memory, Place::Usual),
         };
         let exported = env::var_os("CALLBOARD_STORE");
-        let repeated = match &global.store {
+        let repeated = match store {
             Some(named) if exported.as_ref() != Some(named) => format!("--store {} ", quoted(named)),
             _ => String::new(),
         };

@@ -23,6 +23,8 @@ pub(crate) struct TaskRow {
     pub(crate) node: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) parent: Option<String>,
+    /// The name that its parent gave it: within a workflow its id there.
+    pub(crate) key: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) error: Option<String>,
     pub(crate) created_at: String,
@@ -44,11 +46,23 @@ impl TaskRow {
             node: outcome.and_then(|outcome| outcome.node.clone()).or(view.node.clone()).map(|node| node.to_string()),
             agent: outcome.and_then(|outcome| outcome.agent.clone()),
             parent: task.parent.as_ref().map(ToString::to_string),
+            key: task.key.clone(),
             description: task.description.clone(),
             error: outcome.and_then(|outcome| outcome.error.as_ref()).map(|error| error.message.clone()),
             created_at: time::date(task.created_at),
             finished_at: outcome.map(|outcome| time::date(outcome.finished_at)),
         }
+    }
+}
+
+impl TaskRow {
+    /// What there is to say of it in few words: its name, unless nobody gave it one, and what went wrong or what it is
+    /// for.
+    fn what(&self) -> String {
+        // A key with a colon was made of the capability and a hash.
+        let name = self.key.as_deref().filter(|key| !key.contains(':'));
+        let words = self.error.as_deref().or(self.description.as_deref());
+        [name, words].into_iter().flatten().collect::<Vec<_>>().join(": ")
     }
 }
 
@@ -79,7 +93,7 @@ impl Show for TaskRows {
                 task.attempt.to_string(),
                 time::took(task.ms),
                 task.node.clone().unwrap_or_default(),
-                task.error.clone().or_else(|| task.description.clone()).unwrap_or_default(),
+                task.what(),
             ]
         };
         table(page, &COLUMNS, &self.0.iter().map(row).collect::<Vec<_>>())

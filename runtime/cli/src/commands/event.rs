@@ -65,7 +65,15 @@ async fn tail(of: Tail, console: &Console) -> Done {
     let idle = if store.is_worked_on() { "" } else { ", where nothing is running" };
     console.out.note(&console.out.page.wrap(&format!("following {} from event {from}{idle}", console.place), 2));
     while left > 0 {
-        console.out.item(&Row::of(&events.next().await?)?)?;
+        match events.next().await {
+            Ok(fact) => console.out.item(&Row::of(&fact)?)?,
+            // It goes on with the oldest that is there.
+            Err(callboard::Error::Lagged { missed }) => {
+                console.out.note(&format!("{missed} events were forgotten before they could be read"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
         left -= 1;
     }
     Ok(None)

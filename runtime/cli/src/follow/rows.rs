@@ -12,9 +12,6 @@ use serde_json::Value;
 
 use crate::output::{Page, time};
 
-/// The most lines that progress takes on a screen.
-const LINES: usize = 30;
-
 /// What is known of one task.
 #[derive(Clone, Debug)]
 struct Row {
@@ -91,8 +88,8 @@ impl Rows {
         news.then(|| row.line(event.time)).flatten()
     }
 
-    /// The tree of the tasks, siblings of one capability folded into one line.
-    pub(crate) fn tree(&self, page: Page, now: Millis, notes: &Notes) -> Vec<String> {
+    /// The tree of the tasks in at most `most` lines, siblings of one name folded into one.
+    pub(crate) fn tree(&self, page: Page, now: Millis, notes: &Notes, most: usize) -> Vec<String> {
         let mut lines = Vec::new();
         self.branch(page, None, "", notes, &mut lines);
         let wide = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(page.columns / 2);
@@ -102,9 +99,9 @@ impl Rows {
             page.fit(&format!("{name:wide$} {state:7} {tasks:>3}  {took:>7}  {note}"), page.columns)
         };
         let mut lines: Vec<String> = lines.iter().map(line).map(|line| line.trim_end().to_owned()).collect();
-        if lines.len() > LINES {
-            let more = lines.len() - LINES + 1;
-            lines.truncate(LINES - 1);
+        if lines.len() > most {
+            let more = lines.len() - most + 1;
+            lines.truncate(most.saturating_sub(1));
             lines.push(format!("and {more} more"));
         }
         lines

@@ -3,7 +3,7 @@
 use callboard::broker::clock::Millis;
 
 use super::rows::{Notes, Rows};
-use crate::output::{Printer, can_redraw};
+use crate::output::{Printer, can_redraw, redrawable_lines};
 
 /// The lines that are on the screen, so that the next drawing can go over them.
 pub(crate) struct Screen {
@@ -30,7 +30,7 @@ impl Screen {
         if !self.redraws {
             return;
         }
-        let lines = rows.tree(self.out.page, now, notes);
+        let lines = rows.tree(self.out.page, now, notes, redrawable_lines());
         let mut text = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
         text.extend(lines.iter().map(|line| format!("\r\x1b[K{line}\n")));
         // A tree that has become shorter must not leave lines of the longer one below it.

@@ -84,6 +84,13 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
+/// How many lines can be drawn over again: what has left the screen at its top cannot be reached.
+pub(crate) fn redrawable_lines() -> usize {
+    const LINES: usize = 24;
+    let height = terminal_size::terminal_size_of(std::io::stderr()).map_or(LINES, |(_, height)| usize::from(height.0));
+    height.saturating_sub(2).max(3)
+}
+
 /// Whether progress may be redrawn in place: only on a terminal that can move its cursor.
 pub(crate) fn can_redraw() -> bool {
     let able = env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");

@@ -37,7 +37,7 @@ const WRONG: &[(&str, i32, &str, &str)] = &[
     ("run --ask what", 2, "CB0404", "--sources"),
     ("run --ask what --sources dosc", 2, "CB0301", "--sources docs"),
     ("run --ask what --sources empty", 2, "CB0302", "empty"),
-    ("run --ask what --sources binary", 2, "CB0302", "task show"),
+    ("run --ask what --sources binary", 2, "CB0304", "task show"),
     ("run --ask what --sources ftp://host/x", 2, "CB0308", "https://host/x"),
     ("workflow check nowhere.toml", 2, "CB0109", "bad.toml"),
     ("workflow show nothing-like-it", 2, "CB0405", "callboard workflow ls"),

@@ -115,6 +115,7 @@ exit 0
 task TASK
 status failed attempt 2 of 2, T, ended DATE
 capability diag.echo
+key b
 agent diag.echo on NODE
 parent RUN
 after ID
@@ -127,6 +128,9 @@ next callboard task retry ID
 "#,
     );
     let detail = world.json(&["task", "show", id]);
+    // The run has ended, so trying the task alone would help nobody: it is tried again as a part of the run.
+    let run = failed[0]["run"].as_str().unwrap();
+    assert_eq!(detail["next"], format!("callboard task retry {}", &run[run.len() - 8..]));
     assert_eq!(detail["attempts"].as_array().unwrap().len(), 2);
     assert_eq!(detail["chain"][0]["class"], "transient");
     // The run's own task leads to the one at which it began.

@@ -36,23 +36,34 @@ pub(super) async fn cancel(of: Cancel, console: &Console) -> Done {
     answer(Cancelled { cancelled: cancelled.iter().map(ToString::to_string).collect() })
 }
 
-/// `task retry`.
+/// `task retry`. Whichever generation is named, the newest one is tried again once it has ended too.
 pub(super) async fn retry(of: &Of, console: &Console) -> Done {
     let store = console.touch().await?;
-    let view = ids::task(&store.broker, &of.task).await?;
-    let id = view.task.id;
-    let next = match store.broker.tasks.retry(id.clone()).await {
-        Ok(next) => next,
-        Err(callboard::Error::Conflict { .. }) => return Err(ended(&id, view.status, "tried again").into()),
-        Err(error) => return Err(error.into()),
+    let named = ids::task(&store.broker, &of.task).await?;
+    let mut newest = named.clone();
+    let next = loop {
+        let id = newest.task.id.clone();
+        let next = match store.broker.tasks.retry(id.clone()).await {
+            Ok(next) => next,
+            Err(callboard::Error::Conflict { .. }) => return Err(ended(&id, newest.status, "tried again").into()),
+            Err(error) => return Err(error.into()),
+        };
+        let view = store.broker.tasks.get(vec![next.clone()]).await?.pop().flatten();
+        let Some(view) = view else {
+            return Err(Problem::new(code::UNKNOWN_ID, format!("task {next} is gone")).into());
+        };
+        if !view.status.is_final() {
+            break view;
+        }
+        newest = view;
     };
-    let generation = store.broker.tasks.get(vec![next.clone()]).await?.pop().flatten().map(|view| view.task.generation);
-    let run = short(view.task.run.as_str());
+    let (id, run) = (&next.task.id, short(named.task.run.as_str()));
     let said = match store.is_worked_on() {
-        true => console.next(&[("follow it", console.command(&format!("task watch {}", short(next.as_str()))))]),
+        true => console.next(&[("follow it", console.command(&format!("task watch {}", short(id.as_str()))))]),
         false => format!("do it now  {}", console.command(&format!("workflow resume {run}"))),
     };
-    then(answer(Retried { id: next.to_string(), retry_of: id.to_string(), generation }), &said)
+    let (retry_of, generation) = (newest.task.id.to_string(), next.task.generation);
+    then(answer(Retried { id: id.to_string(), retry_of, generation }), &said)
 }
 
 /// `task watch`: it works on nothing itself, and says so when nobody else does.
@@ -94,12 +105,11 @@ impl Show for Cancelled {
 struct Retried {
     id: String,
     retry_of: String,
-    generation: Option<u32>,
+    generation: u32,
 }
 
 impl Show for Retried {
     fn text(&self, _: Page) -> String {
-        let generation = self.generation.map(|n| format!("  generation {n}")).unwrap_or_default();
-        format!("queued  {}{generation}\n", self.id)
+        format!("queued  {}  generation {}\n", self.id, self.generation)
     }
 }

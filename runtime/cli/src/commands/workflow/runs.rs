@@ -40,13 +40,13 @@ pub(super) async fn show(of: &Of, console: &Console) -> Done {
     let (views, now) = (follow::stored(&store.broker, &root.task.run).await?, store.broker.clock.now());
     let mut rows = Rows::default();
     views.iter().for_each(|view| drop(rows.stored(view)));
-    let id = short(root.task.run.as_str());
+    let (id, root_id) = (short(root.task.run.as_str()), short(root.task.id.as_str()));
     let next = match root.status {
         Status::Completed => Vec::new(),
         Status::Pending | Status::InProgress => vec![("go on", console.command(&format!("workflow resume {id}")))],
         _ => vec![
-            ("why", console.command(&format!("task show {id}"))),
-            ("again", console.command(&format!("task retry {id}"))),
+            ("why", console.command(&format!("task show {root_id}"))),
+            ("again", console.command(&format!("task retry {root_id}"))),
         ],
     };
     let tasks: Vec<TaskRow> = views.iter().map(|view| TaskRow::of(view, now)).collect();
@@ -79,7 +79,7 @@ pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
     let last = match (was_over, root.status) {
         (true, Status::Completed) => format!("it had ended: {last}"),
         (true, status) => {
-            let retry = console.command(&format!("task retry {}", short(run.as_str())));
+            let retry = console.command(&format!("task retry {}", short(root.task.id.as_str())));
             format!("again   {retry}\nit had ended, {status}: {last}")
         }
         (false, _) => last,
@@ -136,7 +136,7 @@ impl Show for Shown {
             text += &(page.fit(&format!("for     {what}"), page.columns) + "\n");
         }
         text += "\n";
-        for line in self.rows.tree(page, self.now, &Notes::new()) {
+        for line in self.rows.tree(page, self.now, &Notes::new(), usize::MAX) {
             text += &(line + "\n");
         }
         text + "\n" + &page.field("figures", 7, &self.metrics.line())

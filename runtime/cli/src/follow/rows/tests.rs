@@ -50,7 +50,7 @@ fn siblings_of_one_capability_share_a_line_that_tells_the_worst() {
     let notes = Notes::from([("executive".to_owned(), "1 question".to_owned())]);
     let page = Page { columns: 80, ascii: true };
     assert_eq!(
-        rows.tree(page, 200, &notes),
+        rows.tree(page, 200, &notes, 9),
         [
             "executive         waiting   1   100 ms  1 question",
             "|- research.web   failed    2    50 ms  no such page",
@@ -70,7 +70,14 @@ fn the_same_fact_twice_is_told_once() {
 #[test]
 fn every_line_fits_a_narrow_page() {
     let page = Page { columns: 40, ascii: false };
-    for line in team().tree(page, 100_000, &Notes::from([("executive".into(), "words ".repeat(30))])) {
+    for line in team().tree(page, 100_000, &Notes::from([("executive".into(), "words ".repeat(30))]), 9) {
         assert!(line.chars().count() <= 40, "{line}");
     }
+}
+
+#[test]
+fn what_does_not_fit_a_screen_is_counted() {
+    let page = Page { columns: 80, ascii: true };
+    let lines = team().tree(page, 200, &Notes::new(), 2);
+    assert_eq!((lines.len(), lines[1].as_str()), (2, "and 2 more"));
 }

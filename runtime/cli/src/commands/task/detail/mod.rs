@@ -32,7 +32,8 @@ pub(super) async fn show(of: &Of, console: &Console) -> Done {
     let (log, now) = (store.broker.tasks.log(view.task.id.clone()).await?, store.broker.clock.now());
     let children = children(&store.broker, &view, &log).await?;
     let chain = chain(&store.broker, &view).await?;
-    let next = next(&view, &chain, store.is_worked_on()).map(|verb| console.command(&verb));
+    let root = ids::root(&store.broker, &view.task.run).await?.unwrap_or_else(|| view.clone());
+    let next = next(&view, &root, &chain, store.is_worked_on()).map(|verb| console.command(&verb));
     answer(Detail::of(&view, &log, &children, chain, next, now))
 }
 
@@ -68,7 +69,7 @@ async fn chain(broker: &Broker, view: &TaskView) -> Result<Vec<Link>, Failure> {
 }
 
 /// The one command that helps most.
-fn next(view: &TaskView, chain: &[Link], worked_on: bool) -> Option<String> {
+fn next(view: &TaskView, root: &TaskView, chain: &[Link], worked_on: bool) -> Option<String> {
     let id = short(view.task.id.as_str());
     let run = short(view.task.run.as_str());
     Some(match view.status {
@@ -79,6 +80,8 @@ fn next(view: &TaskView, chain: &[Link], worked_on: bool) -> Option<String> {
         Status::Failed | Status::Expired | Status::Cancelled => match chain {
             [_, .., deepest] => format!("task show {}", short(&deepest.task)),
             [own] if own.class == Class::Permanent && own.code != code::FAILED => format!("explain {}", own.code),
+            // Nobody waits any more for a task of a run that has ended: it is tried again as a part of the run.
+            _ if root.status.is_final() => format!("task retry {}", short(root.task.id.as_str())),
             _ => format!("task retry {id}"),
         },
     })

@@ -17,6 +17,7 @@ impl Show for Detail {
             field("capability", &row.capability),
         ];
         let mut optional = |name: &str, value: Option<String>| lines.extend(value.map(|value| field(name, &value)));
+        optional("key", row.key.clone());
         optional("for", row.description.clone());
         optional("agent", row.agent.clone().map(|agent| format!("{agent} on {}", row.node.as_deref().unwrap_or("-"))));
         optional("node", row.node.clone().filter(|_| row.agent.is_none()));
