@@ -12,12 +12,14 @@ CREATE TABLE task(
   crc INTEGER NOT NULL) STRICT;
 CREATE INDEX task_run ON task(run, seq);
 
--- Where each unfinished task stands; the row goes when the outcome comes. `node` is set while somebody holds it.
+-- Where each unfinished task stands; the row goes when the outcome comes. `node` is set while somebody holds it;
+-- `records` is the length of its log.
 CREATE TABLE queue(
   seq INTEGER PRIMARY KEY,
   claims INTEGER NOT NULL,
   free INTEGER NOT NULL,
   not_before INTEGER NOT NULL,
+  records INTEGER NOT NULL,
   lease INTEGER,
   node TEXT,
   since INTEGER,
@@ -30,6 +32,7 @@ CREATE TABLE outcome(
   at INTEGER NOT NULL,
   lease INTEGER,
   attempts INTEGER NOT NULL,
+  records INTEGER NOT NULL,
   body TEXT NOT NULL,
   crc INTEGER NOT NULL) STRICT;
 

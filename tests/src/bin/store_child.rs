@@ -2,6 +2,8 @@
 //!
 //! `store_child hammer STORE ROUND honest|liar` works until it is killed and says on stdout what was acknowledged, a line
 //! each. `store_child script STORE DIE_AT` does the same few things every time and aborts at the given point of the writer.
+//! `store_child own STORE` owns it and works until it is killed; `store_child visit STORE NAME COUNT` does not own it,
+//! submits so many tasks and says which were acknowledged.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
         ["hammer", store, round, manner] => runtime.block_on(hammer(store, round, manner == "liar")),
         ["script", store, at] => runtime.block_on(run_script(store, at.parse().unwrap())),
-        _ => panic!("hammer STORE ROUND honest|liar, or script STORE DIE_AT"),
+        ["own", store] => runtime.block_on(own(store)),
+        ["visit", store, name, count] => runtime.block_on(visit(store, name, count.parse().unwrap())),
+        ref other => panic!("{other:?}"),
     }
 }
 
@@ -65,6 +69,31 @@ async fn hammer(store: &str, round: &str, liar: bool) {
     }
     tokio::spawn(count(broker.clone()));
     publish(broker, round.to_owned()).await;
+}
+
+async fn own(store: &str) {
+    let broker = loop {
+        match sqlite::open(store, Options::default()) {
+            Ok(broker) => break broker,
+            // A visitor writes something, or the one before has not quite gone.
+            Err(error) if error.code() == callboard_broker::code::OWNED => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    say(format_args!("ready"));
+    work(broker, "leaf").await;
+}
+
+async fn visit(store: &str, name: &str, count: u64) {
+    let broker = sqlite::attach(store, Options::default()).unwrap().broker();
+    for n in 0..count {
+        let run = RunId::parse(&format!("{name}-{n}")).unwrap();
+        let capability = CapabilityName::parse("leaf").unwrap();
+        let task = Task::root(run, capability, json!({ "n": n }).into(), Clock::system().now());
+        let id = task.id.clone();
+        broker.tasks.submit(vec![task]).await.remove(0).unwrap();
+        say(format_args!("submitted {id}"));
+    }
 }
 
 async fn submit(broker: Broker, name: String) {

@@ -40,11 +40,18 @@ pub(super) fn read(conn: &Connection, filter: &EventFilter, from: u64, limit: us
              AND first >= coalesce((SELECT max(first) FROM page WHERE first <= ?1), 0) ORDER BY first"
         }
     };
-    let (mut found, mut next) = (Vec::new(), from);
+    let (mut found, mut next, mut expected) = (Vec::new(), from, None);
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query((int(from), filter.run.as_ref().map(RunId::as_str)))?;
     while let Some(row) = rows.next()? {
-        for event in page(row)?.into_iter().skip_while(|event| event.seq < from) {
+        let page = page(row)?;
+        // Of a run's pages only some follow each other, of all pages each has to.
+        let first = page.first().map(|event| event.seq);
+        if filter.run.is_none() && expected.is_some() && first != expected {
+            return Err(Fault::damaged("page", expected.unwrap_or(0)));
+        }
+        expected = page.last().map(|event| event.seq + 1);
+        for event in page.into_iter().skip_while(|event| event.seq < from) {
             if found.len() == limit {
                 return Ok((found, next));
             }

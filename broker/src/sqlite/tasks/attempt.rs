@@ -10,7 +10,7 @@ use super::{end, rows, submit};
 use crate::clock::millis;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::task::{Entry, Release};
+use crate::task::{Entry, Record, Release};
 use crate::tasks::{Child, Fence, Finish, GiveBack, LEASE, Recorded};
 
 /// The claim holds for another lease.
@@ -33,6 +33,7 @@ pub(super) fn append(turn: &mut Turn<'_>, fence: &Fence, entries: &[Entry], chil
         Err(refusal) => return Ok(Err(refusal)),
     };
     let last = record_all(turn, seq, fence, entries)?;
+    turn.core.tasks.put_down(turn.db, &fence.task)?;
     for (at, bytes) in new {
         submit::store_child(turn, &children[at], bytes)?;
     }
@@ -51,9 +52,7 @@ pub(super) fn release(turn: &mut Turn<'_>, back: &GiveBack) -> Done<Result<()>> 
     record_all(turn, seq, fence, &[entry])?;
     let free = *reason != Release::Retry;
     turn.core.tasks.queue.release(&fence.task, fence.lease, free, not_before, turn.now);
-    if let Some(place) = turn.core.tasks.queue.get(&fence.task) {
-        rows::put_queued(turn.db, &place.item, None)?;
-    }
+    turn.core.tasks.put_down(turn.db, &fence.task)?;
     turn.news.let_go.push((fence.lease, None));
     Ok(Ok(()))
 }
@@ -91,8 +90,8 @@ fn check(turn: &Turn<'_>, fence: &Fence) -> Done<Result<u64>> {
     let mirror = &turn.core.tasks;
     let place =
         mirror.queue.get(&fence.task).filter(|place| place.held.as_ref().is_some_and(|h| h.lease == fence.lease));
-    match (place, mirror.live.get(&fence.lease)) {
-        (Some(place), Some(live)) if live.last == fence.last => Ok(Ok(place.item.seq)),
+    match place {
+        Some(place) if mirror.records(&fence.task) == fence.last => Ok(Ok(place.item.seq)),
         _ => Ok(Err(refusal(turn, fence)?)),
     }
 }
@@ -113,10 +112,8 @@ fn record_all(turn: &mut Turn<'_>, seq: u64, fence: &Fence, entries: &[Entry]) -
     let mut last = fence.last;
     for entry in entries {
         last += 1;
-        rows::append(turn.db, seq, last, turn.now, entry)?;
+        rows::append(turn.db, seq, &Record { n: last, at: turn.now, entry: entry.clone() })?;
     }
-    if let Some(live) = turn.core.tasks.live.get_mut(&fence.lease) {
-        live.last = last;
-    }
+    turn.core.tasks.has_records(&fence.task, last);
     Ok(last)
 }

@@ -29,10 +29,12 @@ pub(super) fn cancel(turn: &mut Turn<'_>, root: &TaskId, by: &str) -> Done<Resul
         let mut children = tree.children.get(&id).cloned().unwrap_or_default();
         if task.generation > 1 {
             // What an earlier generation delegated names that one as its parent; this one's log names it too.
-            children.extend(rows::log(turn.db.conn(), seq)?.into_iter().filter_map(|record| match record.entry {
-                Entry::Delegated { child, .. } => Some(child),
-                _ => None,
-            }));
+            children.extend(rows::whole_log(turn.db.conn(), seq)?.into_iter().filter_map(
+                |record| match record.entry {
+                    Entry::Delegated { child, .. } => Some(child),
+                    _ => None,
+                },
+            ));
         }
         next.extend(children.into_iter().filter(|child| seen.insert(child.clone())));
     }
@@ -77,7 +79,7 @@ pub(in super::super) fn retry(turn: &mut Turn<'_>, id: &TaskId) -> Done<Result<T
         return Ok(Ok(newest.id));
     }
     if rows::outcome(turn.db.conn(), id)?.is_none_or(|ended| ended.outcome.status == Status::Completed) {
-        let actual = rows::last_record(turn.db.conn(), seq)?;
+        let actual = rows::whole_log(turn.db.conn(), seq)?.len() as u64;
         return Ok(Err(Error::Conflict { key: format!("task {id}").into(), expected: 0, actual }));
     }
     let next = task.next_generation(parent(turn, &task)?.as_ref(), turn.now);

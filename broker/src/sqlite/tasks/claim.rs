@@ -1,11 +1,11 @@
 //! Claims, and what time brings: leases that lapse, deadlines that pass, waits that are over.
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::super::fault::{Done, Fault};
 use super::super::turn::Turn;
 use super::handout::{Handout, Parked};
-use super::mirror::{Handed, Live};
+use super::mirror::Handed;
 use super::{end, rows};
 use crate::clock::millis;
 use crate::facts;
@@ -56,9 +56,7 @@ pub(in super::super) fn pass_time(turn: &mut Turn<'_>) -> Done<()> {
         match due {
             Due::Expired(place) => end::spent(turn, &place, crate::queue::Spent::Expired)?,
             Due::Lapsed { task, lease } => {
-                if let Some(place) = turn.core.tasks.queue.get(&task) {
-                    rows::put_queued(turn.db, &place.item, None)?;
-                }
+                turn.core.tasks.put_down(turn.db, &task)?;
                 turn.news.let_go.push((lease, Some(Revoked::Replaced)));
             }
             Due::Waited(ticket, batch) => hand_to(turn, Some(ticket), batch)?,
@@ -107,19 +105,20 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
     let Some(place) = mirror.queue.get(id) else { return Err(Fault::damaged("queue", id)) };
     let seq = place.item.seq;
     let task = mirror.body(id, seq, turn.db.conn())?;
-    let mut log = if *again { rows::log(turn.db.conn(), seq)? } else { Vec::new() };
-    rows::put_queued(turn.db, &place.item, Some(held))?;
+    let records = mirror.records(id);
+    let mut log = if *again { rows::log(turn.db.conn(), seq, records)? } else { Vec::new() };
     if *again {
         let entry = Entry::Claimed { attempt: held.attempt, node: node.clone() };
-        let record = Record { n: log.len() as u64 + 1, at: turn.now, entry };
-        rows::append(turn.db, seq, record.n, record.at, &record.entry)?;
+        let record = Record { n: records + 1, at: turn.now, entry };
+        rows::append(turn.db, seq, &record)?;
         log.push(record);
+        turn.core.tasks.has_records(id, records + 1);
     }
-    let mut live = Live::new();
-    live.last = log.len() as u64;
-    let fence = Fence { task: id.clone(), lease: held.lease, last: live.last };
-    let revoked = live.revoked.subscribe();
-    turn.core.tasks.live.insert(held.lease, live);
+    turn.core.tasks.put_down(turn.db, id)?;
+    let told = watch::Sender::new(None);
+    let fence = Fence { task: id.clone(), lease: held.lease, last: log.len() as u64 };
+    let revoked = told.subscribe();
+    turn.core.tasks.live.insert(held.lease, told);
     turn.happened(facts::started(&task, held.attempt, node));
     Ok(Lease { task, attempt: held.attempt, log, fence, revoked })
 }

@@ -23,7 +23,8 @@ pub(super) fn record(
     lease: Option<u64>,
 ) -> Done<()> {
     let seq = place.item.seq;
-    let ended = Ended { attempts: place.item.attempts(), outcome, lease };
+    let records = turn.core.tasks.records(&place.item.task);
+    let ended = Ended { attempts: place.item.attempts(), outcome, lease, records };
     rows::insert_outcome(turn.db, seq, &ended)?;
     rows::delete_queued(turn.db, seq)?;
     turn.core.tasks.forget(&task.id);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::super::db::Db;
 use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::writer::WeakWriter;
@@ -25,21 +26,14 @@ pub(in super::super) struct Mirror {
     limits: Limits,
     /// The place of the newest task.
     pub(super) newest: u64,
-    bodies: Bodies,
-    /// Claims that hold, by their number.
-    pub(super) live: HashMap<u64, Live>,
+    kept: Kept,
+    /// Where the holders of claims, by their number, hear that they hold them no longer.
+    pub(super) live: HashMap<u64, watch::Sender<Option<Revoked>>>,
     /// Claimers that wait, by their ticket.
     claimers: HashMap<u64, Claimer>,
     tickets: u64,
     /// Where what cannot be delivered goes back to: the writer whose mirror this is.
     pub(in super::super) home: WeakWriter,
-}
-
-/// A claim that holds.
-pub(super) struct Live {
-    pub(super) revoked: watch::Sender<Option<Revoked>>,
-    /// The number of the last record of the log.
-    pub(super) last: u64,
 }
 
 struct Claimer {
@@ -61,7 +55,7 @@ impl Mirror {
             queue: Queue::new(limits, first_lease),
             limits,
             newest: 0,
-            bodies: Bodies::default(),
+            kept: Kept::default(),
             live: HashMap::new(),
             claimers: HashMap::new(),
             tickets: 0,
@@ -72,8 +66,7 @@ impl Mirror {
     /// Reads back what follows from the file.
     pub(in super::super) fn reload(&mut self, conn: &Connection, now: Millis) -> Done<()> {
         let mut queue = Queue::new(self.limits, self.queue.next_lease());
-        let mut bodies = Bodies::default();
-        let mut live = HashMap::new();
+        let (mut kept, mut live) = (Kept::default(), HashMap::new());
         let until = now.saturating_add(millis(LEASE));
         let sql = concat!(
             "SELECT ",
@@ -84,14 +77,13 @@ impl Mirror {
         );
         file::all(conn, sql, [], |row| {
             let queued = rows::read_queued(row, 0)?.ok_or_else(|| Fault::damaged("queue", "?"))?;
-            let stored = rows::read_task(row, 8)?;
+            let stored = rows::read_task(row, 9)?;
             let item = rows::item(&stored, &queued);
-            bodies.keep(&item, stored.task);
+            kept.add(&item, stored.task, queued.records);
             match rows::held(&queued, until) {
                 Some(held) => {
-                    let mut known = self.live.remove(&held.lease).unwrap_or_else(Live::new);
-                    known.last = rows::last_record(conn, item.seq)?;
-                    live.insert(held.lease, known);
+                    let told = self.live.remove(&held.lease).unwrap_or_else(|| watch::Sender::new(None));
+                    live.insert(held.lease, told);
                     queue.restore(item, held, now);
                 }
                 None => queue.enqueue(item, now),
@@ -102,7 +94,7 @@ impl Mirror {
             queue.park(*ticket, claimer.want.clone(), claimer.until);
         }
         self.newest = rows::newest(conn)?;
-        (self.queue, self.bodies, self.live) = (queue, bodies, live);
+        (self.queue, self.kept, self.live) = (queue, kept, live);
         Ok(())
     }
 
@@ -113,19 +105,40 @@ impl Mirror {
 
     /// Takes in a new task.
     pub(super) fn enqueue(&mut self, item: Item, task: Task, now: Millis) {
-        self.bodies.keep(&item, task);
+        self.kept.add(&item, task, 0);
         self.queue.enqueue(item, now);
     }
 
     /// Forgets a task that has ended.
     pub(super) fn forget(&mut self, task: &TaskId) {
         self.queue.remove(task);
-        self.bodies.drop(task);
+        self.kept.remove(task);
+    }
+
+    /// Puts down in the file where an unfinished task stands.
+    pub(super) fn put_down(&self, db: &Db, task: &TaskId) -> Done<()> {
+        match self.queue.get(task) {
+            Some(place) => rows::put_queued(db, &place.item, place.held.as_ref(), self.records(task)),
+            None => Ok(()),
+        }
     }
 
     /// A task as it was submitted.
     pub(super) fn body(&self, task: &TaskId, seq: u64, conn: &Connection) -> Done<Task> {
-        self.bodies.0.get(task).map_or_else(|| rows::task_at(conn, seq), |(_, task)| Ok(task.clone()))
+        let kept = self.kept.tasks.get(task).and_then(|kept| kept.task.clone());
+        kept.map_or_else(|| rows::task_at(conn, seq), Ok)
+    }
+
+    /// How many records the log of an unfinished task has.
+    pub(super) fn records(&self, task: &TaskId) -> u64 {
+        self.kept.tasks.get(task).map_or(0, |kept| kept.records)
+    }
+
+    /// The log of an unfinished task has so many records now.
+    pub(super) fn has_records(&mut self, task: &TaskId, records: u64) {
+        if let Some(kept) = self.kept.tasks.get_mut(task) {
+            kept.records = records;
+        }
     }
 
     /// Lets a claimer wait; its ticket.
@@ -149,8 +162,8 @@ impl Mirror {
 
     /// After the commit: a claim holds no longer, and its holder is told why unless he knows.
     pub(in super::super) fn let_go(&mut self, lease: u64, why: Option<Revoked>) {
-        if let (Some(live), Some(why)) = (self.live.remove(&lease), why) {
-            live.revoked.send_replace(Some(why));
+        if let (Some(told), Some(why)) = (self.live.remove(&lease), why) {
+            told.send_replace(Some(why));
         }
     }
 
@@ -164,27 +177,30 @@ impl Mirror {
     }
 }
 
-impl Live {
-    pub(super) fn new() -> Self {
-        Self { revoked: watch::Sender::new(None), last: 0 }
-    }
+/// What is known of unfinished tasks beside their places: how long their logs are, and as many bodies as fit.
+#[derive(Default)]
+struct Kept {
+    tasks: HashMap<TaskId, KeptTask>,
+    bytes: usize,
 }
 
-/// Tasks as they were submitted, as many as fit.
-#[derive(Default)]
-struct Bodies(HashMap<TaskId, (usize, Task)>, usize);
+struct KeptTask {
+    task: Option<Task>,
+    bytes: usize,
+    records: u64,
+}
 
-impl Bodies {
-    fn keep(&mut self, item: &Item, task: Task) {
-        if self.1 + item.bytes <= BODIES {
-            self.1 += item.bytes;
-            self.0.insert(item.task.clone(), (item.bytes, task));
-        }
+impl Kept {
+    fn add(&mut self, item: &Item, task: Task, records: u64) {
+        let fits = self.bytes + item.bytes <= BODIES;
+        let bytes = if fits { item.bytes } else { 0 };
+        self.bytes += bytes;
+        self.tasks.insert(item.task.clone(), KeptTask { task: fits.then_some(task), bytes, records });
     }
 
-    fn drop(&mut self, task: &TaskId) {
-        if let Some((bytes, _)) = self.0.remove(task) {
-            self.1 -= bytes;
+    fn remove(&mut self, task: &TaskId) {
+        if let Some(kept) = self.tasks.remove(task) {
+            self.bytes -= kept.bytes;
         }
     }
 }

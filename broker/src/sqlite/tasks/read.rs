@@ -32,7 +32,7 @@ macro_rules! select_views {
 
 fn read_view(row: &Row<'_>, now: Millis) -> Done<TaskView> {
     let Stored { seq, task } = rows::read_task(row, 0)?;
-    let (queued, ended) = (rows::read_queued(row, 7)?, rows::read_outcome(row, 15)?);
+    let (queued, ended) = (rows::read_queued(row, 7)?, rows::read_outcome(row, 16)?);
     let held = queued.as_ref().and_then(|queued| queued.held.clone());
     let status = match (&ended, &queued, &held) {
         (Some(ended), ..) => ended.outcome.status,

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::facts;
 use crate::id::{NodeName, TaskId};
 use crate::queue::{Held, Item};
-use crate::task::{Entry, Outcome, Record, Task};
+use crate::task::{Outcome, Record, Task};
 
 /// The columns of a table, for a query in which it goes by its first letter.
 macro_rules! columns {
@@ -20,10 +20,10 @@ macro_rules! columns {
         "t.seq, t.id, t.run, t.parent, t.capability, t.body, t.crc"
     };
     (queue) => {
-        "q.seq, q.claims, q.free, q.not_before, q.lease, q.node, q.since, q.crc"
+        "q.seq, q.claims, q.free, q.not_before, q.records, q.lease, q.node, q.since, q.crc"
     };
     (outcome) => {
-        "o.seq, o.status, o.at, o.lease, o.attempts, o.body, o.crc"
+        "o.seq, o.status, o.at, o.lease, o.attempts, o.records, o.body, o.crc"
     };
 }
 pub(super) use columns;
@@ -41,6 +41,8 @@ pub(super) struct Queued {
     pub(super) claims: u32,
     pub(super) free: u32,
     pub(super) not_before: Millis,
+    /// How many records its log has: one that is missing at the end would not be noticed otherwise.
+    pub(super) records: u64,
     pub(super) held: Option<(u64, NodeName, Millis)>,
 }
 
@@ -51,6 +53,8 @@ pub(in super::super) struct Ended {
     pub(super) lease: Option<u64>,
     /// How many attempts had begun.
     pub(super) attempts: u32,
+    /// How many records its log has.
+    pub(super) records: u64,
 }
 
 impl Queued {
@@ -103,15 +107,16 @@ pub(super) fn newest(conn: &Connection) -> Done<u64> {
 }
 
 /// Stores where an unfinished task stands, in the place of where it stood.
-pub(super) fn put_queued(db: &Db, item: &Item, held: Option<&Held>) -> Done<()> {
+pub(super) fn put_queued(db: &Db, item: &Item, held: Option<&Held>, records: u64) -> Done<()> {
     let Item { seq, claims, free, not_before, .. } = item;
-    let (seq, claims, free, not_before) = (int(*seq), i64::from(*claims), i64::from(*free), int(*not_before));
+    let (seq, claims, free) = (int(*seq), i64::from(*claims), i64::from(*free));
+    let (not_before, records) = (int(*not_before), int(records));
     let (lease, since) = (held.map(|h| int(h.lease)), held.map(|h| int(h.since)));
     let node = held.map(|h| h.node.as_str());
-    let sum = Sum::of("queue").int(seq).int(claims).int(free).int(not_before);
+    let sum = Sum::of("queue").int(seq).int(claims).int(free).int(not_before).int(records);
     let crc = sum.maybe_int(lease).maybe(node).maybe_int(since).crc();
-    let sql = "INSERT OR REPLACE INTO queue VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    db.exec(sql, (seq, claims, free, not_before, lease, node, since, crc))?;
+    let sql = "INSERT OR REPLACE INTO queue VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    db.exec(sql, (seq, claims, free, not_before, records, lease, node, since, crc))?;
     Ok(())
 }
 
@@ -122,7 +127,7 @@ pub(super) fn read_queued(row: &Row<'_>, at: usize) -> Done<Option<Queued>> {
     }
     let mut fields = Fields::of("queue", row, at);
     let _seq = fields.nat()?;
-    let (claims, free, not_before) = (fields.nat()?, fields.nat()?, fields.nat()?);
+    let (claims, free, not_before, records) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.nat()?);
     let (lease, node, since) = (fields.maybe_int()?, fields.maybe()?, fields.maybe_int()?);
     let row = fields.verify()?;
     let count = |n: u64| row.is(u32::try_from(n).ok());
@@ -130,7 +135,7 @@ pub(super) fn read_queued(row: &Row<'_>, at: usize) -> Done<Option<Queued>> {
         (Some(lease), Some(node), Some(since)) => Some((nat(lease), row.is(NodeName::parse(node).ok())?, nat(since))),
         _ => None,
     };
-    Ok(Some(Queued { claims: count(claims)?, free: count(free)?, not_before, held }))
+    Ok(Some(Queued { claims: count(claims)?, free: count(free)?, not_before, records, held }))
 }
 
 /// A task has ended: it stands nowhere any more.
@@ -141,13 +146,14 @@ pub(super) fn delete_queued(db: &Db, seq: u64) -> Done<()> {
 
 /// Records how a task ended, once.
 pub(super) fn insert_outcome(db: &Db, seq: u64, ended: &Ended) -> Done<()> {
-    let Ended { outcome, lease, attempts } = ended;
+    let Ended { outcome, lease, attempts, records } = ended;
     let (status, body) = (outcome.status.as_str(), json(outcome)?);
-    let (seq, at, lease, attempts) = (int(seq), int(outcome.finished_at), lease.map(int), i64::from(*attempts));
-    let sum = Sum::of("outcome").int(seq).text(status).int(at).maybe_int(lease).int(attempts);
+    let (seq, at, lease) = (int(seq), int(outcome.finished_at), lease.map(int));
+    let (attempts, records) = (i64::from(*attempts), int(*records));
+    let sum = Sum::of("outcome").int(seq).text(status).int(at).maybe_int(lease).int(attempts).int(records);
     let crc = sum.text(&body).crc();
-    let sql = "INSERT INTO outcome VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    db.exec(sql, (seq, status, at, lease, attempts, &body, crc))?;
+    let sql = "INSERT INTO outcome VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    db.exec(sql, (seq, status, at, lease, attempts, records, &body, crc))?;
     Ok(())
 }
 
@@ -158,10 +164,10 @@ pub(super) fn read_outcome(row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
     }
     let mut fields = Fields::of("outcome", row, at);
     let (_seq, _status, _at, lease) = (fields.nat()?, fields.text()?, fields.nat()?, fields.maybe_int()?);
-    let (attempts, body) = (fields.nat()?, fields.text()?);
+    let (attempts, records, body) = (fields.nat()?, fields.nat()?, fields.text()?);
     let row = fields.verify()?;
     let attempts = row.is(u32::try_from(attempts).ok())?;
-    Ok(Some(Ended { outcome: row.json(body)?, lease: lease.map(nat), attempts }))
+    Ok(Some(Ended { outcome: row.json(body)?, lease: lease.map(nat), attempts, records }))
 }
 
 /// How a task ended; none when it has not, or is not known.
@@ -171,32 +177,41 @@ pub(in super::super) fn outcome(conn: &Connection, id: &TaskId) -> Done<Option<E
 }
 
 /// Appends to a task's log.
-pub(super) fn append(db: &Db, seq: u64, n: u64, at: Millis, entry: &Entry) -> Done<()> {
-    let (seq, n, at, body) = (int(seq), int(n), int(at), json(entry)?);
+pub(super) fn append(db: &Db, seq: u64, record: &Record) -> Done<()> {
+    let (seq, n, at, body) = (int(seq), int(record.n), int(record.at), json(&record.entry)?);
     let crc = Sum::of("journal").int(seq).int(n).int(at).text(&body).crc();
     db.exec("INSERT INTO journal VALUES(?1, ?2, ?3, ?4, ?5)", (seq, n, at, &body, crc))?;
     Ok(())
 }
 
-/// The log of the task at a place, oldest first.
-pub(super) fn log(conn: &Connection, seq: u64) -> Done<Vec<Record>> {
+/// The log of the task at a place, oldest first, which has so many records.
+pub(super) fn log(conn: &Connection, seq: u64, records: u64) -> Done<Vec<Record>> {
     let sql = "SELECT seq, n, at, body, crc FROM journal WHERE seq = ?1 ORDER BY n";
-    let records = file::all(conn, sql, [int(seq)], |row| {
+    let log = file::all(conn, sql, [int(seq)], |row| {
         let mut fields = Fields::of("journal", row, 0);
         let (_seq, n, at, body) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.text()?);
         let entry = fields.verify()?.json(body)?;
         Ok(Record { n, at, entry })
     })?;
-    // A row that is missing in the middle is as bad as one that was changed.
-    match records.iter().zip(1..).all(|(record, n)| record.n == n) {
-        true => Ok(records),
-        false => Err(Fault::damaged("journal", seq)),
-    }
+    // A record that is missing is as bad as one that was changed.
+    let whole = log.len() as u64 == records && log.iter().zip(1..).all(|(record, n)| record.n == n);
+    if whole { Ok(log) } else { Err(Fault::damaged("journal", seq)) }
 }
 
-/// The number of the last record of the log at a place.
-pub(super) fn last_record(conn: &Connection, seq: u64) -> Done<u64> {
-    file::number(conn, "SELECT max(n) FROM journal WHERE seq = ?1", [int(seq)])
+/// The log of the task at a place, whether it has ended or not.
+pub(super) fn whole_log(conn: &Connection, seq: u64) -> Done<Vec<Record>> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(queue),
+        ", ",
+        columns!(outcome),
+        " FROM task t LEFT JOIN queue q ON q.seq = t.seq LEFT JOIN outcome o ON o.seq = t.seq WHERE t.seq = ?1"
+    );
+    let records = file::one(conn, sql, [int(seq)], |row| {
+        let (queued, ended) = (read_queued(row, 0)?, read_outcome(row, 9)?);
+        Ok(queued.map(|queued| queued.records).or(ended.map(|ended| ended.records)))
+    })?;
+    log(conn, seq, records.flatten().ok_or_else(|| Fault::damaged("queue", seq))?)
 }
 
 /// What the mirror holds of a task.
@@ -244,10 +259,10 @@ pub(in super::super) fn void_claims(db: &Db) -> Done<u64> {
     let held = file::all(db.conn(), sql, [], |row| {
         let stored = read_task(row, 0)?;
         let queued = read_queued(row, 7)?.ok_or_else(|| Fault::damaged("queue", stored.seq))?;
-        Ok(item(&stored, &queued))
+        Ok((item(&stored, &queued), queued.records))
     })?;
-    for item in held {
-        put_queued(db, &item, None)?;
+    for (item, records) in held {
+        put_queued(db, &item, None, records)?;
     }
     db.commit()?;
     Ok(opening)

@@ -74,7 +74,7 @@ pub(super) fn store_child(turn: &mut Turn<'_>, child: &Child, bytes: usize) -> D
         Child::Skipped(task, why) => {
             let Some(seq) = insert(turn, task)? else { return Ok(()) };
             let outcome = facts::skipped(task, why, turn.now);
-            let ended = Ended { outcome, lease: None, attempts: 0 };
+            let ended = Ended { outcome, lease: None, attempts: 0, records: 0 };
             rows::insert_outcome(turn.db, seq, &ended)?;
             let outcome = ended.outcome;
             turn.all_happened(facts::ended(task, &outcome));
@@ -98,8 +98,8 @@ pub(super) fn store(turn: &mut Turn<'_>, task: &Task, bytes: usize) -> Done<bool
         free: 0,
         bytes,
     };
-    rows::put_queued(turn.db, &item, None)?;
     turn.core.tasks.enqueue(item, task.clone(), turn.now);
+    turn.core.tasks.put_down(turn.db, &task.id)?;
     Ok(true)
 }
 

@@ -36,7 +36,7 @@ impl View {
     pub(in super::super) async fn log(&self, task: TaskId) -> Result<Vec<Record>> {
         self.readers
             .read(move |conn| match rows::task(conn, &task)? {
-                Some(stored) => rows::log(conn, stored.seq),
+                Some(stored) => rows::whole_log(conn, stored.seq),
                 None => Err(Error::not_found(format!("task {task}")).into()),
             })
             .await
