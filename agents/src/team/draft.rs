@@ -47,6 +47,9 @@ pub struct Draft {
     pub sentences: Vec<Sentence>,
     /// What the sentences cite: claim `n` is at place `n - 1`. Best first, the questions taking turns.
     pub claims: Vec<Claim>,
+    /// What could not be done to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// Who did what.
     pub remarks: Remarks,
 }

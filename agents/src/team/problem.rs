@@ -2,8 +2,8 @@
 
 use callboard_broker::code;
 
-use crate::Failure;
 use crate::source::SourceError;
+use crate::{Error, Failure};
 
 /// Another try reads the same, so it is permanent, except that an address may answer later.
 pub(super) fn failure(error: &SourceError) -> Failure {
@@ -13,6 +13,18 @@ pub(super) fn failure(error: &SourceError) -> Failure {
     };
     let failure = if may_pass { Failure::transient } else { Failure::permanent };
     failure(error.to_string()).code(code_of(error))
+}
+
+/// What a member could not do, as the failure of who delegated it. The member has used up its attempts, so to begin
+/// again with its parent would only multiply them.
+pub(super) fn passed_on(error: Error) -> Failure {
+    match &error {
+        Error::Failed { failure, .. } if failure.class.is_retried() => {
+            let known = code::find(&failure.code).map_or(code::FAILED, |known| known.code);
+            Failure::permanent(error.to_string()).code(known)
+        }
+        _ => error.into(),
+    }
 }
 
 /// The only document that was skipped decides, so that a single broken file is called by its name.

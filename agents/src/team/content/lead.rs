@@ -1,3 +1,4 @@
+use crate::team::problem::passed_on;
 use crate::team::words::plural;
 use crate::team::{CONTENT, Draft, EDITOR, Edit, Notes, WRITER};
 use crate::{Agent, Context, Grant, Result, Service};
@@ -16,9 +17,15 @@ impl Lead {
 
 impl Agent<Notes, Draft> for Lead {
     async fn handle(&self, ctx: Context, notes: Notes) -> Result<Draft> {
-        let draft = ctx.delegate(WRITER, notes).key("write").describe("claims into sentences").await?;
-        let edit = Edit { draft, flaws: Vec::new() };
-        let mut draft = ctx.delegate(EDITOR, edit).key("edit").describe("order and repetitions").await?;
+        let draft = ctx.delegate(WRITER, notes).key("write").describe("claims into sentences");
+        let draft = draft.await.map_err(passed_on)?;
+        let edit = Edit { draft: draft.clone(), flaws: Vec::new() };
+        let edited = ctx.delegate(EDITOR, edit).key("edit").describe("order and repetitions").await;
+        // A text can go out unedited.
+        let mut draft = edited.unwrap_or_else(|error| {
+            let problems = vec![error.to_string()];
+            Draft { problems, ..draft }
+        });
         let remark = plural(draft.sentences.len(), "sentence");
         ctx.progress(1.0, &remark);
         draft.remarks.insert(CONTENT.name().to_owned(), remark);

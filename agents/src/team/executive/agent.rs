@@ -3,6 +3,7 @@ use callboard_broker::{code, event};
 use super::brief::brief;
 pub use super::plan::MAX_REVISIONS;
 use super::plan::Plan;
+use crate::team::problem::passed_on;
 use crate::team::{
     Brief, CONTENT, Checked, EXECUTIVE, Findings, Inquiry, Notes, OneOrMany, QA, RESEARCH, Review, Revision,
 };
@@ -62,7 +63,7 @@ async fn research(ctx: &Context, inquiry: &Inquiry, plan: &mut Plan) -> Result<(
     }
     let mut results = group.settle().await;
     if plan.found().is_empty() && results.iter().all(Result::is_err) {
-        return results.swap_remove(0).map(drop).map_err(Into::into);
+        return results.swap_remove(0).map(drop).map_err(passed_on);
     }
     steps.into_iter().zip(results).for_each(|(step, result)| plan.take(step, result));
     Ok(())
@@ -72,10 +73,12 @@ async fn research(ctx: &Context, inquiry: &Inquiry, plan: &mut Plan) -> Result<(
 async fn write(ctx: &Context, inquiry: &Inquiry, found: Vec<Findings>, revision: u32) -> Result<Checked> {
     let key = |stage: &str| if revision == 0 { stage.to_owned() } else { format!("{stage}-{revision}") };
     let notes = Notes { question: inquiry.question.clone(), notes: OneOrMany::Many(found) };
-    let draft = ctx.delegate(CONTENT, notes).key(key("content")).describe("findings into a text").await?;
+    let content = ctx.delegate(CONTENT, notes).key(key("content")).describe("findings into a text");
+    let draft = content.await.map_err(passed_on)?;
     ctx.progress(0.8, "written");
     let review = Review { draft, sources: inquiry.sources.clone() };
-    Ok(ctx.delegate(QA, review).key(key("qa")).describe("the text against its sources").await?)
+    let qa = ctx.delegate(QA, review).key(key("qa")).describe("the text against its sources");
+    qa.await.map_err(passed_on)
 }
 
 /// Whether the plan was changed. The fact is published once, however often the task is begun.

@@ -15,8 +15,7 @@ pub(super) fn brief(run: &str, inquiry: &Inquiry, plan: &Plan, checked: Checked)
     let found = plan.found();
     let draft = checked.draft;
     let coverage = mean(found.iter().map(|findings| findings.coverage));
-    let mut problems = plan.problems.clone();
-    problems.dedup();
+    let problems = union([&plan.problems, &draft.problems].into_iter());
     let mut remarks: Remarks = found.iter().flat_map(|findings| findings.remarks.clone()).collect();
     remarks.extend(draft.remarks.clone());
     remarks.insert(EXECUTIVE.name().to_owned(), summary(plan));

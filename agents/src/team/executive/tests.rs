@@ -125,6 +125,15 @@ async fn sources_that_cannot_be_read_fail_with_their_own_code() {
 }
 
 #[tokio::test]
+async fn what_failed_in_all_its_attempts_is_not_begun_again_from_above() {
+    let world = team().answers(CONTENT, |_| {
+        let failure = Box::new(Failure::transient("no paper").into_remote());
+        Err(Error::Failed { to: "content.writer".into(), failure })
+    });
+    assert_eq!(run(&world, "Who?").await.unwrap_err().class(), crate::Class::Permanent);
+}
+
+#[tokio::test]
 async fn a_second_attempt_asks_nobody_twice() {
     let failing = team().answers(QA, |_| Err(Error::Crashed { to: "qa.lead".into(), reason: "power cut".into() }));
     assert!(run(&failing, "Who? When?").await.is_err());

@@ -1,4 +1,5 @@
-use crate::team::{Checked, EDITOR, Edit, FACT, QA, Replan, Review, STYLE};
+use crate::team::problem::passed_on;
+use crate::team::{Checked, Draft, EDITOR, Edit, FACT, QA, Replan, Review, STYLE};
 use crate::{Agent, Context, Grant, Result, Service};
 
 /// How often a draft is sent back to the editor.
@@ -20,48 +21,47 @@ impl Agent<Review, Checked> for Lead {
     async fn handle(&self, ctx: Context, review: Review) -> Result<Checked> {
         let Review { draft, sources } = review;
         let was_empty = draft.claims.is_empty();
-        let mut checked = Checked { draft, ..Checked::default() };
-        for round in 1..=MAX_ROUNDS + 1 {
-            // Words were cut since the last check, so what is left is checked again.
-            let review = Review { draft: checked.draft, sources: sources.clone() };
-            let fact = ctx.delegate(FACT, review).key(format!("fact-{round}"));
-            let before = checked.dropped;
-            checked = fact.describe("each sentence against its source").await?;
-            checked.dropped.splice(0..0, before);
-            if round > MAX_ROUNDS || checked.draft.sentences.is_empty() {
+        let mut checked = fact(&ctx, draft, &sources, 1).await?;
+        for round in 1..=MAX_ROUNDS {
+            if checked.draft.sentences.is_empty() {
                 break;
             }
-            let draft = checked.draft.clone();
-            let style =
-                ctx.delegate(STYLE, draft).key(format!("style-{round}")).describe("each sentence for its reader");
-            let styled = style.await?;
-            checked.draft.remarks.insert(STYLE.name().to_owned(), styled.remark);
-            if styled.flaws.is_empty() {
-                break;
-            }
-            let edit = Edit { draft: checked.draft.clone(), flaws: styled.flaws };
-            let edited =
-                ctx.delegate(EDITOR, edit).key(format!("edit-{round}")).describe("what style remarked").await?;
-            // The editor may have to leave it: the only sentence of a question, a long one without asides.
-            if edited.sentences == checked.draft.sentences {
-                break;
-            }
-            checked.draft = edited;
+            let Some(edited) = revise(&ctx, &mut checked.draft, round).await else { break };
+            // Words were cut, so what is left is checked again.
+            let mut again = fact(&ctx, edited, &sources, round + 1).await?;
+            again.dropped.splice(0..0, checked.dropped);
+            checked = again;
         }
-        finish(&ctx, &mut checked, was_empty);
+        let Checked { draft, dropped, .. } = &mut checked;
+        let remark = format!("{} of {} claims stand", draft.claims.len(), draft.claims.len() + dropped.len());
+        ctx.progress(1.0, &remark);
+        draft.remarks.insert(QA.name().to_owned(), remark);
+        if draft.claims.is_empty() && !was_empty {
+            checked.replan = Replan::because("no claim of the text stands in its source", Vec::new());
+        }
         Ok(checked)
     }
 }
 
-fn finish(ctx: &Context, checked: &mut Checked, was_empty: bool) {
-    if checked.draft.claims.is_empty() && !was_empty {
-        checked.replan = Replan::because("no claim of the text stands in its source", Vec::new());
+async fn fact(ctx: &Context, draft: Draft, sources: &[String], round: u32) -> Result<Checked> {
+    let review = Review { draft, sources: sources.to_vec() };
+    let fact = ctx.delegate(FACT, review).key(format!("fact-{round}")).describe("each sentence against its source");
+    fact.await.map_err(passed_on)
+}
+
+/// The draft after an edit, if a reader finds flaws and the editor can mend one. A text whose facts are checked can go
+/// out as it is, so nobody's failure here is more than a problem of it.
+async fn revise(ctx: &Context, draft: &mut Draft, round: u32) -> Option<Draft> {
+    let style =
+        ctx.delegate(STYLE, draft.clone()).key(format!("style-{round}")).describe("each sentence for its reader");
+    let styled = style.await.map_err(|error| draft.problems.push(error.to_string())).ok()?;
+    draft.remarks.insert(STYLE.name().to_owned(), styled.remark);
+    if styled.flaws.is_empty() {
+        return None;
     }
-    let remark = format!(
-        "{} of {} claims stand",
-        checked.draft.claims.len(),
-        checked.draft.claims.len() + checked.dropped.len()
-    );
-    ctx.progress(1.0, &remark);
-    checked.draft.remarks.insert(QA.name().to_owned(), remark);
+    let edit = Edit { draft: draft.clone(), flaws: styled.flaws };
+    let edit = ctx.delegate(EDITOR, edit).key(format!("edit-{round}")).describe("what style remarked");
+    let edited = edit.await.map_err(|error| draft.problems.push(error.to_string())).ok()?;
+    // It may have to leave all as it is: the best sentence of a question, a long one without asides.
+    (edited.sentences != draft.sentences).then_some(edited)
 }

@@ -1,10 +1,10 @@
 //! The checkers of facts over a real file.
 
 use super::{Fact, Lead, MAX_ROUNDS};
-use crate::Agent;
 use crate::extract::Claim;
 use crate::team::{Checked, Draft, EDITOR, FACT, Flaw, Library, Review, STYLE, Sentence, Styled, What};
 use crate::testing::World;
+use crate::{Agent, Error};
 
 const MILL: &str = "The mill was built in 1843 by Ada Müller. It burnt in 1901.";
 
@@ -99,4 +99,11 @@ async fn when_no_claim_stands_another_plan_is_asked_for() {
     let checked = Lead.handle(world.context(), review()).await.unwrap();
     assert!(checked.replan.requires_replanning);
     assert!(world.asked(STYLE).is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_that_fails_keeps_no_checked_text_back() {
+    let world = restless().answers(STYLE, |_| Err(Error::Crashed { to: "qa.style".into(), reason: "asleep".into() }));
+    let checked = Lead.handle(world.context(), review()).await.unwrap();
+    assert_eq!((checked.draft.sentences.len(), checked.draft.problems.len()), (1, 1));
 }

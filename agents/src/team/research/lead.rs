@@ -2,6 +2,7 @@ use super::merge;
 use super::reword::parts;
 use crate::extract::COVERED;
 use crate::source::{SourceError, is_url};
+use crate::team::problem::passed_on;
 use crate::team::{DATABASE, Findings, Inquiry, RESEARCH, Replan, WEB, problem};
 use crate::{Agent, Capability, Context, Error, Grant, Result, Service};
 
@@ -69,7 +70,7 @@ fn join(results: impl Iterator<Item = Result<Findings, Error>>) -> Result<Findin
             found.problems.extend(failed.map(|error| error.to_string()));
             Ok(found)
         }
-        (None, mut failed) => Err(failed.next().map_or_else(|| problem::failure(&SourceError::NoneNamed), Into::into)),
+        (None, mut failed) => Err(failed.next().map_or_else(|| problem::failure(&SourceError::NoneNamed), passed_on)),
     }
 }
 
