@@ -2,7 +2,7 @@
 
 use crate::team::words::is_pronoun;
 
-/// What begins a question of its own after "and".
+/// What begins a question.
 const OPENERS: &[&str] = &[
     "who", "whom", "whose", "what", "which", "when", "where", "why", "how", "did", "does", "do", "is", "are", "was",
     "were",
@@ -11,18 +11,18 @@ const OPENERS: &[&str] = &[
 /// The questions that one sentence joins by "and", when each can stand alone; otherwise none.
 pub(super) fn parts(question: &str) -> Vec<String> {
     let words: Vec<&str> = question.trim().trim_end_matches('?').split_whitespace().collect();
-    let joints = (1..words.len().saturating_sub(1))
-        .filter(|at| matches!(words[*at], "and" | "or") && OPENERS.contains(&words[at + 1].to_lowercase().as_str()));
+    let opens = |at: usize| words.get(at).is_some_and(|word| OPENERS.contains(&plain(word).as_str()));
+    let joints = (1..words.len()).filter(|at| matches!(words[*at], "and" | "or") && opens(at + 1));
     let mut parts = Vec::new();
     let mut start = 0;
     for joint in joints.chain([words.len()]) {
         let part = &words[start..joint];
-        start = joint + 1;
         // Two words beside the opener are the least that can be searched for.
-        if part.len() < 4 || part.iter().any(|word| is_pronoun(&plain(word))) {
+        if part.len() < 4 || !opens(start) || part.iter().any(|word| is_pronoun(&plain(word))) {
             return Vec::new();
         }
         parts.push(format!("{}?", part.join(" ").trim_end_matches([',', ';'])));
+        start = joint + 1;
     }
     if parts.len() > 1 { parts } else { Vec::new() }
 }
