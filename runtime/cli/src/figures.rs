@@ -6,7 +6,7 @@ use callboard::broker::tasks::TaskView;
 use callboard::quantile;
 use serde::Serialize;
 
-use crate::output::time;
+use crate::output::{count, time};
 
 /// One task of a finished run.
 #[derive(Clone, Debug, Serialize)]
@@ -83,7 +83,8 @@ impl Metrics {
     pub(crate) fn line(&self) -> String {
         let took = |ms: Option<Millis>| ms.map_or_else(|| "-".to_owned(), time::took);
         let (p50, p95, wall) = (took(self.p50_ms), took(self.p95_ms), time::took(self.wall_ms));
-        format!("{} tasks, {} failed, p50 {p50}, p95 {p95}, wall {wall}", self.tasks, self.failed)
+        let tasks = count(self.tasks, "task");
+        format!("{tasks}, {} failed, p50 {p50}, p95 {p95}, wall {wall}", self.failed)
     }
 }
 

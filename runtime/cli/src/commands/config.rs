@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::workflow::file;
-use crate::output::{Done, Page, Show, answer};
+use crate::output::{Done, Page, Show, answer, count};
 
 /// Check configuration.
 #[derive(Debug, Subcommand)]
@@ -82,8 +82,11 @@ struct Report {
 
 impl Show for Report {
     fn text(&self, _: Page) -> String {
-        let mut text: String =
-            self.files.iter().map(|of| format!("{}  ok, a workflow of {} tasks\n", of.file, of.tasks)).collect();
+        let mut text: String = self
+            .files
+            .iter()
+            .map(|of| format!("{}  ok, a workflow of {}\n", of.file, count(of.tasks, "task")))
+            .collect();
         text += &match self.environment.as_slice() {
             [] => "environment  ok, nothing is set\n".to_owned(),
             set => format!("environment  ok, {} set\n", set.join(" and ")),

@@ -9,7 +9,7 @@ mod printer;
 mod table;
 pub(crate) mod time;
 
-pub(crate) use page::{Page, can_redraw, redrawable_lines};
+pub(crate) use page::{Page, can_redraw, count, redrawable_lines};
 pub(crate) use printer::Printer;
 pub(crate) use table::{Column, table};
 

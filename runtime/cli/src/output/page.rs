@@ -74,6 +74,11 @@ impl Page {
     }
 }
 
+/// `1 task`, `2 tasks`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
 /// The text on one line, without what could steer a terminal.
 pub(crate) fn plain(text: &str) -> String {
     let safe = |c: char| match c {

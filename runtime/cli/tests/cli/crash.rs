@@ -72,7 +72,7 @@ fn a_failed_run_is_tried_again_without_what_had_completed() {
     assert_eq!(resumed.exit, 1, "{}", resumed.err);
     assert!(!resumed.err.contains("CB0016"), "{}", resumed.err);
     assert!(!resumed.err.contains("completed  a"), "{}", resumed.err);
-    assert_eq!(resumed.err.lines().last(), Some("1 tasks kept, 3 done now"));
+    assert_eq!(resumed.err.lines().last(), Some("1 task kept, 3 done now"));
     // Whichever generation is named, it is the next one that is made.
     let run = world.json(&["workflow", "ls"])[0]["run"].as_str().unwrap().to_owned();
     assert_eq!(world.json(&["task", "retry", &run])["generation"], 3);

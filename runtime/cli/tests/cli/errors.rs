@@ -26,6 +26,7 @@ const WRONG: &[(&str, i32, &str, &str)] = &[
     ("task submit diag.echo --timeout 5", 2, "CB0403", "--timeout"),
     ("task submit diag.echo --priority urgent", 2, "CB0403", "high, normal or bulk"),
     ("task submit diag.echo --run a_b", 2, "CB0403", "--run"),
+    ("--store memory task submit diag.echo", 2, "CB0403", "--wait"),
     ("task cancel last", 2, "CB0411", "callboard task show"),
     ("task retry nothing-like-it", 2, "CB0405", "callboard task ls"),
     ("run", 2, "CB0404", "or --ask"),

@@ -16,7 +16,7 @@ fn a_question_is_answered_with_its_sources() {
     assert!(did.out.lines().last().is_some_and(|line| line.starts_with("figures     ")), "{}", did.out);
     let first = did.err.lines().next().unwrap();
     assert!(first.starts_with("run     ") && first.len() == 8 + 36, "{first}");
-    assert!(did.err.contains("\nread    1 documents"), "{}", did.err);
+    assert!(did.err.contains("\nread    1 document,"), "{}", did.err);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::follow::Notes;
-use crate::output::{Page, Show};
+use crate::output::{Page, Show, count};
 
 /// From this coverage on a question counts as answered.
 use callboard::agents::extract::COVERED;
@@ -91,7 +91,7 @@ impl Brief {
     /// What was read, in one line.
     pub(super) fn read(&self) -> String {
         let Reading { documents, passages, skipped, skipped_more, .. } = &self.made.reading;
-        let mut line = format!("{documents} documents, {passages} passages");
+        let mut line = format!("{}, {}", count(*documents, "document"), count(*passages, "passage"));
         if let Some(first) = skipped.first() {
             let (all, why) = (skipped.len() + skipped_more, &first.why);
             line += &format!("; skipped {all} ({}: {why}{})", first.source, if all > 1 { ", ..." } else { "" });

@@ -76,6 +76,10 @@ impl From<Urgency> for Priority {
 }
 
 pub(super) async fn submit(of: Submit, console: &Console) -> Done {
+    if console.place.file().is_none() && !of.wait {
+        let problem = Problem::new(code::BAD_VALUE, "a task in memory is gone with the process that submits it");
+        return Err(problem.fix("add --wait, which works on it here, or name a store: --store PATH").into());
+    }
     let input = input(&of.input)?;
     let mut store = if of.wait { console.work().await? } else { console.touch().await? };
     if !of.queue_anyway {

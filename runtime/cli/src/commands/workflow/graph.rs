@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Check, Graph, file};
 use crate::console::{Console, quoted};
-use crate::output::{Done, Page, Show, answer, then};
+use crate::output::{Done, Page, Show, answer, count, then};
 use crate::services;
 
 /// `workflow check`.
@@ -73,8 +73,8 @@ struct Checked {
 
 impl Show for Checked {
     fn text(&self, page: Page) -> String {
-        let (tasks, at_once) = (self.tasks.len(), self.concurrency);
-        let head = format!("{}  ok: \"{}\" has {tasks} tasks, at most {at_once} at once", self.file, self.name);
+        let (tasks, at_once) = (count(self.tasks.len(), "task"), self.concurrency);
+        let head = format!("{}  ok: \"{}\" has {tasks}, at most {at_once} at once", self.file, self.name);
         match self.missing.is_empty() {
             true => page.wrap(&head, 2) + "\n",
             false => format!("{}\n{}\n", page.wrap(&head, 2), page.wrap(&format!("a run needs {}", self.missing), 2)),

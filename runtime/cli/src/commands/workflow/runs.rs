@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::figures::{self, Metrics};
 use crate::follow::{self, Notes, Rows};
 use crate::ids::{self, short};
-use crate::output::{Done, Page, Show, answer, then};
+use crate::output::{Done, Page, Show, answer, count, then};
 use crate::views::{RunRow, RunRows, TaskRow};
 use crate::work;
 
@@ -75,7 +75,8 @@ pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
     let ended = work::until_end(console, &mut store, &run, &root.task.id).await?;
     let done = report(console, &store, ended, of.strict).await;
     let after = Standing::of(&follow::stored(&store.broker, &run).await?);
-    let last = format!("{} tasks kept, {} done now", before.completed, after.ended.saturating_sub(before.ended));
+    let last =
+        format!("{} kept, {} done now", count(before.completed, "task"), after.ended.saturating_sub(before.ended));
     let last = match (was_over, root.status) {
         (true, Status::Completed) => format!("it had ended: {last}"),
         (true, status) => {
