@@ -105,8 +105,8 @@ impl Line {
         }
     }
 
-    /// A write, which may be repeated when it went well and a second one does nothing: then `again` is true. Lost either
-    /// way, nobody knows whether it was applied.
+    /// A write. One that went well may arrive `again` when a second arrival does nothing. Lost either way, nobody knows
+    /// whether it was applied.
     async fn write<T: Went, F: Future<Output = T>>(&self, what: &str, again: bool, act: impl Fn() -> F) -> Result<T> {
         let lost = || Error::Unknown { what: what.into() };
         self.travel().await;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Weak;
 
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 
 use super::Wing;
 use crate::BoxFuture;
@@ -126,6 +127,7 @@ impl Following {
 impl EventStream for Following {
     fn next(&mut self) -> BoxFuture<'_, Result<Event>> {
         Box::pin(async move {
+            consume_budget().await;
             loop {
                 self.recorded.borrow_and_update();
                 if let Some(read) = self.read() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
+
 use super::Wing;
 use super::store::{Kept, Store};
 use crate::BoxFuture;
@@ -43,6 +45,8 @@ impl Tasks for Wing {
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Lease>>> {
         Box::pin(async move {
+            // Nothing else makes a worker whose tasks are always there step aside for its neighbours.
+            consume_budget().await;
             let want = Want {
                 capability: claim.capability,
                 slots: claim.slots.clamp(1, MAX_CLAIM),

@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::dead_letter::{MAX_DEAD_MESSAGES, Reason};
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::events::EventFilter;
 use crate::id::{NodeName, RunId, TaskId};
+use crate::messages::{Address, Message};
 use crate::payload::Payload;
 use crate::state::{Expect, Key, Moment, Put, Write};
 use crate::subject::CapabilityName;
@@ -128,4 +130,49 @@ async fn readers_learn_that_the_store_has_gone() {
     drop(broker);
     assert!(matches!(events.next().await, Err(Error::Unavailable { .. })));
     assert!(matches!(watch.next().await, Err(Error::Unavailable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_dead_messages_make_room_and_tasks_never_do() {
+    let broker = open(Options { finished: 100, ..small() });
+    let now = broker.clock.now();
+    broker.tasks.submit(vec![Task { deadline: now, ..root(1, now) }]).await.remove(0).unwrap();
+    let lost = |n: usize| Message {
+        to: Address::Agent("nobody".into()),
+        capability: CapabilityName::parse("x").unwrap(),
+        from: "asker".into(),
+        body: Payload::of(n),
+        deadline: Instant::now() + Duration::from_secs(1),
+        run: None,
+        hops: Vec::new(),
+        traceparent: None,
+    };
+    broker.messages.tell((0..MAX_DEAD_MESSAGES + 4).map(lost).collect()).await;
+    let first = broker.dead.list(0, 2).await.unwrap();
+    assert_eq!(first[0].reason, Reason::Expired, "the task is the oldest and stays");
+    assert_eq!(first[1].body.read::<usize>().unwrap(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_a_queue_full_is_told_to_wait_about_as_long_as_a_place_takes() {
+    let broker = open(small());
+    let inbox = broker.messages.serve(Address::Agent("clerk".into()), 1);
+    let note = || Message {
+        to: Address::Agent("clerk".into()),
+        capability: CapabilityName::parse("x").unwrap(),
+        from: "asker".into(),
+        body: Payload::null(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        run: None,
+        hops: Vec::new(),
+        traceparent: None,
+    };
+    for _ in 0..10 {
+        broker.messages.tell(vec![note()]).await.remove(0).unwrap();
+        inbox.next().await;
+        tokio::time::advance(Duration::from_millis(700)).await;
+    }
+    broker.messages.tell(vec![note()]).await.remove(0).unwrap();
+    let refused = broker.messages.tell(vec![note()]).await.remove(0);
+    assert_eq!(refused.unwrap_err().retry_after(), Some(Duration::from_millis(700)));
 }

@@ -10,160 +10,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::clock::Millis;
-use crate::id::{NodeName, TaskId};
+use crate::id::TaskId;
 use crate::subject::CapabilityName;
-use crate::task::{MAX_CLAIMS, Priority};
+use crate::task::MAX_CLAIMS;
 use crate::tasks::Depth;
 
 mod lane;
+mod said;
 #[cfg(test)]
 mod tests;
 
+pub use said::{Batch, Due, Held, Item, Limits, MAX_BYTES, MAX_TASKS, Place, Spent, Taken, Want};
+
 use lane::Lane;
-
-/// The most unfinished tasks of a store, unless configured.
-pub const MAX_TASKS: usize = 1_000_000;
-/// The most bytes that the inputs of unfinished tasks take, unless configured: 1 GiB.
-pub const MAX_BYTES: usize = 1 << 30;
-
-/// How much the queue may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Unfinished tasks. Default [`MAX_TASKS`].
-    pub tasks: usize,
-    /// Bytes of their inputs. Default [`MAX_BYTES`].
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { tasks: MAX_TASKS, bytes: MAX_BYTES }
-    }
-}
-
-/// What the queue knows of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Its id.
-    pub task: TaskId,
-    /// Its place in the order of submission; a task that comes back keeps it.
-    pub seq: u64,
-    /// Who can do it.
-    pub capability: CapabilityName,
-    /// Who goes first.
-    pub priority: Priority,
-    /// When all attempts must have ended.
-    pub deadline: Millis,
-    /// Not to be handed out before then; 0: at once.
-    pub not_before: Millis,
-    /// How often it was handed out.
-    pub claims: u32,
-    /// How many of these claims were handed back at no cost (declined, drained).
-    pub free: u32,
-    /// The size of its input.
-    pub bytes: usize,
-}
-
-impl Item {
-    /// Attempts begun so far.
-    pub fn attempts(&self) -> u32 {
-        self.claims - self.free.min(self.claims)
-    }
-}
-
-/// A claim that holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Its number, unique within the queue's life.
-    pub lease: u64,
-    /// The attempt that it began, from 1.
-    pub attempt: u32,
-    /// Who claimed.
-    pub node: NodeName,
-    /// When.
-    pub since: Millis,
-    /// When it lapses unless extended.
-    pub until: Millis,
-}
-
-/// A task with its claim, as it was when it left the queue, or as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The task.
-    pub item: Item,
-    /// The claim, while somebody holds it.
-    pub held: Option<Held>,
-    /// When [`Queue::due`] has to look at it.
-    alarm: Millis,
-}
-
-/// What a claimer asks for.
-#[derive(Clone, Debug)]
-pub struct Want {
-    /// Tasks for this capability.
-    pub capability: CapabilityName,
-    /// At most so many.
-    pub slots: usize,
-    /// Who asks.
-    pub node: NodeName,
-    /// Not these, while others could take them.
-    pub declined: Vec<TaskId>,
-    /// How long a claim holds.
-    pub lease: Millis,
-}
-
-/// A task handed out. Already counted in its [`Item::claims`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The task.
-    pub task: TaskId,
-    /// The claim.
-    pub held: Held,
-    /// Whether it was handed out before: then its log gets a `claimed` record.
-    pub again: bool,
-}
-
-/// Why a task is not handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spent {
-    /// Its deadline has passed.
-    Expired,
-    /// It was claimed [`MAX_CLAIMS`] times.
-    TooManyClaims,
-}
-
-/// The answer to a claimer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// Handed out.
-    pub taken: Vec<Taken>,
-    /// Found spent on the way and removed from the queue: each needs its dead letter and its outcome.
-    pub spent: Vec<(Place, Spent)>,
-}
-
-impl Batch {
-    /// Whether nothing was decided.
-    pub fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.spent.is_empty()
-    }
-}
-
-/// What time brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// The deadline passed; removed from the queue, claimed or not.
-    Expired(Place),
-    /// The claim lapsed; the task is back in the queue.
-    Lapsed {
-        /// The task.
-        task: TaskId,
-        /// The claim that holds no longer.
-        lease: u64,
-    },
-    /// A parked claimer has waited long enough; it is no longer parked. Holds what only it is left to take, mostly
-    /// nothing.
-    Waited(u64, Batch),
-}
 
 /// The mirror. See the module.
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::NodeName;
 use crate::id::RunId;
+use crate::task::Priority;
 
 const LEASE: Millis = 30_000;
 
