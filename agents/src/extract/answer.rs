@@ -23,7 +23,7 @@ pub struct Claim {
     pub locator: String,
     /// Verbatim but for white space, at most [`QUOTE_CHARS`](super::QUOTE_CHARS) characters.
     pub quote: String,
-    /// How well it answers: comparable within one question, greater is better.
+    /// How well it answers: comparable within one question, also between indexes; greater is better.
     #[serde(default)]
     pub score: f32,
 }
@@ -51,13 +51,15 @@ pub struct Options {
     pub claims: usize,
     /// Passages whose sentences are compared; default 8.
     pub passages: usize,
+    /// The share of the best one's score below which a sentence is not quoted; default 0.5.
+    pub share: f32,
     /// How much of one quotation's words may be in another's (0 to 1) before it is left out; default 0.7.
     pub overlap: f32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { claims: 5, passages: 8, overlap: 0.7 }
+        Options { claims: 5, passages: 8, share: 0.5, overlap: 0.7 }
     }
 }
 
@@ -127,7 +129,8 @@ fn said(passage: &Passage, quote: &str) -> String {
 /// The best candidates that are not mostly repetitions of better ones.
 fn choose(candidates: Vec<Candidate>, options: &Options) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
-    for candidate in candidates {
+    let least = options.share * candidates.first().map_or(0.0, |best| best.score);
+    for candidate in candidates.into_iter().take_while(|candidate| candidate.score >= least) {
         if chosen.len() == options.claims {
             break;
         }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::token::{Token, tokens};
+use super::token::{Token, Word, content, tokens};
 use crate::source::{Document, Passage};
 
 /// Saturation of a term that is repeated, and the weight of a passage's length.
@@ -20,7 +20,56 @@ pub struct Index {
     /// How long each passage is, in words of content.
     lengths: Vec<u16>,
     average: f32,
-    postings: HashMap<Box<str>, Vec<Posting>>,
+    /// The number of each term, by which its postings are found.
+    terms: HashMap<Box<str>, u32>,
+    postings: Vec<Vec<Posting>>,
+}
+
+/// An index that is being made.
+#[derive(Default)]
+struct Build {
+    entries: Vec<(u32, u32)>,
+    lengths: Vec<u16>,
+    terms: HashMap<Box<str>, u32>,
+    postings: Vec<Vec<Posting>>,
+    /// The number of the term of each word that was met, so that each is stemmed once.
+    words: HashMap<Box<str>, u32>,
+}
+
+impl Build {
+    fn add(&mut self, document: u32, number: u32, passage: &Passage) {
+        let entry = self.entries.len() as u32;
+        let mut length = 0u16;
+        for word in content(&passage.text).chain(content(&passage.context)) {
+            length = length.saturating_add(1);
+            let term = self.term(word);
+            let postings = &mut self.postings[term as usize];
+            match postings.last_mut() {
+                Some(last) if last.entry == entry => last.count = last.count.saturating_add(1),
+                _ => postings.push(Posting { entry, count: 1 }),
+            }
+        }
+        self.entries.push((document, number));
+        self.lengths.push(length);
+    }
+
+    fn term(&mut self, word: Word) -> u32 {
+        if let Some(term) = self.words.get(word.text.as_str()) {
+            return *term;
+        }
+        let stem = word.term();
+        let number = match self.terms.get(&*stem) {
+            Some(number) => *number,
+            None => {
+                let number = self.postings.len() as u32;
+                self.terms.insert(stem.into(), number);
+                self.postings.push(Vec::new());
+                number
+            }
+        };
+        self.words.insert(word.text.into_boxed_str(), number);
+        number
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,33 +88,22 @@ pub(crate) struct Hit {
 impl Index {
     /// Indexes all passages.
     pub fn new(documents: Vec<Document>) -> Index {
-        let mut index = Index { documents, ..Index::default() };
-        let documents = std::mem::take(&mut index.documents);
+        let mut build = Build::default();
         for (document, found) in documents.iter().enumerate() {
             for (number, passage) in found.passages.iter().enumerate() {
-                index.add(document as u32, number as u32, passage);
+                build.add(document as u32, number as u32, passage);
             }
         }
-        index.documents = documents;
-        let total: u64 = index.lengths.iter().map(|length| u64::from(*length)).sum();
-        index.average = (total as f32 / index.lengths.len().max(1) as f32).max(1.0);
-        index
-    }
-
-    fn add(&mut self, document: u32, number: u32, passage: &Passage) {
-        let entry = self.entries.len() as u32;
-        let mut counts: HashMap<String, u16> = HashMap::new();
-        let mut length = 0u16;
-        for token in searched(passage).filter(|token| !token.function) {
-            length = length.saturating_add(1);
-            let count = counts.entry(token.term).or_default();
-            *count = count.saturating_add(1);
+        let total: u64 = build.lengths.iter().map(|length| u64::from(*length)).sum();
+        let average = (total as f32 / build.lengths.len().max(1) as f32).max(1.0);
+        Index {
+            documents,
+            average,
+            entries: build.entries,
+            lengths: build.lengths,
+            terms: build.terms,
+            postings: build.postings,
         }
-        for (term, count) in counts {
-            self.postings.entry(term.into_boxed_str()).or_default().push(Posting { entry, count });
-        }
-        self.entries.push((document, number));
-        self.lengths.push(length);
     }
 
     /// The documents that were indexed.
@@ -84,19 +122,23 @@ impl Index {
         (document, &document.passages[number as usize])
     }
 
+    fn postings(&self, term: &str) -> &[Posting] {
+        self.terms.get(term).map_or(&[], |number| &self.postings[*number as usize])
+    }
+
     /// How much a term tells: near 0 for one in every passage, greatest for one in none.
     pub(crate) fn weight(&self, term: &str) -> f32 {
         let all = self.entries.len() as f32;
-        let with = self.postings.get(term).map_or(0, Vec::len) as f32;
+        let with = self.postings(term).len() as f32;
         (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
     }
 
     /// The terms of the documents that an unknown one is likely a variant or misspelling of.
     pub(crate) fn variants(&self, token: &Token) -> Vec<&str> {
-        if self.postings.contains_key(token.term.as_str()) || token.digit {
+        if self.terms.contains_key(token.term.as_str()) || token.digit {
             return Vec::new();
         }
-        let terms = self.postings.keys().map(|term| &**term);
+        let terms = self.terms.keys().map(|term| &**term);
         let mut found: Vec<&str> = terms.filter(|term| similar(term, &token.term)).collect();
         // Scores are sums of floats: the same question must add them in the same order every time.
         found.sort_unstable();
@@ -107,7 +149,7 @@ impl Index {
     pub(crate) fn search(&self, terms: &[(&str, f32)], limit: usize) -> Vec<Hit> {
         let mut scores: HashMap<u32, f32> = HashMap::new();
         for (term, weight) in terms {
-            for posting in self.postings.get(*term).into_iter().flatten() {
+            for posting in self.postings(term) {
                 let length = f32::from(self.lengths[posting.entry as usize]);
                 *scores.entry(posting.entry).or_default() +=
                     weight * saturate(f32::from(posting.count), length / self.average);

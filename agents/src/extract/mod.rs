@@ -38,3 +38,4 @@ pub use index::Index;
 pub use question::split;
 pub use quote::QUOTE_CHARS;
 pub(crate) use quote::collapse;
+pub(crate) use sentence::is_item;

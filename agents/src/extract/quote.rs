@@ -20,7 +20,7 @@ pub(crate) fn pieces(passage: &Passage) -> Vec<Piece> {
     let whole: Vec<Range<usize>> = match passage.unit {
         Unit::Sentence => sentences(text),
         Unit::Line => lines(text),
-        Unit::Whole => std::iter::once(0..text.len()).collect(),
+        Unit::Whole | Unit::Title => std::iter::once(0..text.len()).collect(),
         Unit::Cell => return cells(text),
     };
     let pieces = whole.into_iter().flat_map(|range| shorten(text, range));

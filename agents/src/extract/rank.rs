@@ -30,12 +30,15 @@ const AKIN: f32 = 0.65;
 /// nothing that the question has not said.
 const COLUMN: f32 = 0.5;
 const ECHO: f32 = 0.5;
+/// What a line of code and a heading are worth of a sentence.
+const CODE: f32 = 0.6;
+const TITLE: f32 = 0.4;
 /// Saturation, weight of the length, and the usual length of a sentence in words of content.
 const K1: f32 = 0.9;
 const B: f32 = 0.36;
 const LENGTH: f32 = 30.0;
 
-/// A piece of a passage with its score.
+/// A piece of a passage with its score, in shares of the weight of all terms, so that it compares between indexes.
 pub(crate) struct Ranked {
     pub(crate) range: Range<usize>,
     pub(crate) words: Vec<Token>,
@@ -73,6 +76,7 @@ pub(crate) fn rank(passage: &Passage, passage_score: f32, question: &Question, w
         if passage.unit == Unit::Cell {
             score += all * cell(&piece, &words, &question.terms);
         }
+        score *= standing(passage.unit) / all.max(f32::MIN_POSITIVE);
         ranked.push(Ranked { range: piece.quote, words, score });
     }
     ranked
@@ -87,6 +91,15 @@ fn matches(words: &[Token], terms: &[Token]) -> Vec<f32> {
         count => saturate(count as f32),
     };
     terms.iter().map(met).collect()
+}
+
+/// What a piece is worth beside a sentence with the same words: code shows and a heading names, neither answers.
+fn standing(unit: Unit) -> f32 {
+    match unit {
+        Unit::Sentence | Unit::Whole | Unit::Cell => 1.0,
+        Unit::Line => CODE,
+        Unit::Title => TITLE,
+    }
 }
 
 /// How a cell answers: terms tell little here, since every row has the same columns.

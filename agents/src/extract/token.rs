@@ -10,7 +10,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 pub(crate) struct Token {
     /// Lowercase, without accents' case, without the possessive; the digits of a number without thousands separators.
     pub(crate) word: String,
-    /// What it is found by: the stem of a word, a number as it is.
+    /// What it is found by: the stem of a word of content, anything else as it is.
     pub(crate) term: String,
     /// Its place in the text, in bytes.
     pub(crate) at: Range<usize>,
@@ -28,39 +28,47 @@ thread_local! {
 
 /// The words and numbers of `text` in order.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut found = Vec::with_capacity(text.len() / 6);
+    spans(text).map(|at| token(text, at)).collect()
+}
+
+/// The words of content of `text`, unstemmed: a stem costs more than all else, and who reads whole libraries meets each
+/// word many times.
+pub(crate) fn content(text: &str) -> impl Iterator<Item = Word> {
+    spans(text).map(|at| word(&text[at])).filter(|word| !word.function)
+}
+
+/// The places of words and numbers.
+fn spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut chars = text.char_indices().peekable();
-    while let Some((start, first)) = chars.next() {
-        if !first.is_alphanumeric() {
-            continue;
-        }
+    std::iter::from_fn(move || {
+        let (start, first) = chars.find(|(_, c)| c.is_alphanumeric())?;
         let mut end = start + first.len_utf8();
-        if !is_ideograph(first) {
-            while let Some(&(at, c)) = chars.peek() {
-                let inside = c.is_alphanumeric() && !is_ideograph(c) || joins(text, at, c);
-                if !inside {
-                    break;
-                }
-                end = at + c.len_utf8();
-                chars.next();
-            }
+        if is_ideograph(first) {
+            return Some(start..end);
         }
-        found.push(token(text, start..end, first));
-    }
-    found
+        let inside = |at: usize, c: char| {
+            c.is_ascii_alphanumeric() || c.is_alphanumeric() && !is_ideograph(c) || joins(text, at, c)
+        };
+        while let Some((at, c)) = chars.next_if(|(at, c)| inside(*at, *c)) {
+            end = at + c.len_utf8();
+        }
+        Some(start..end)
+    })
 }
 
 /// Whether `c` at `at` binds what is before and after it into one token: an apostrophe between letters, a point or
 /// comma between digits.
 fn joins(text: &str, at: usize, c: char) -> bool {
+    if !matches!(c, '\'' | '\u{2019}' | '.' | ',') {
+        return is_combining(c);
+    }
     let before = text[..at].chars().next_back();
     let after = text[at + c.len_utf8()..].chars().next();
     let both = |is: fn(char) -> bool| before.is_some_and(is) && after.is_some_and(is);
     match c {
         '\'' | '\u{2019}' => both(char::is_alphabetic),
         '.' => both(|c| c.is_ascii_digit()),
-        ',' => both(|c| c.is_ascii_digit()) && thousands(&text[at + 1..]),
-        _ => is_combining(c),
+        _ => both(|c| c.is_ascii_digit()) && thousands(&text[at + 1..]),
     }
 }
 
@@ -77,27 +85,50 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2fa1f}')
 }
 
-fn token(text: &str, at: Range<usize>, first: char) -> Token {
-    let raw = &text[at.clone()];
+/// A word without its place and stem.
+pub(crate) struct Word {
+    pub(crate) text: String,
+    pub(crate) digit: bool,
+    function: bool,
+}
+
+impl Word {
+    /// What it is found by.
+    pub(crate) fn term(&self) -> Cow<'_, str> {
+        // Half of all words are function words, and nothing is found by them.
+        if self.digit || self.function { Cow::Borrowed(&self.text) } else { stem(&self.text) }
+    }
+}
+
+fn word(raw: &str) -> Word {
     let digit = raw.bytes().any(|byte| byte.is_ascii_digit());
-    let mut word: String = raw.chars().filter(|c| !is_combining(*c)).flat_map(char::to_lowercase).map(plain).collect();
+    let mut text = if raw.is_ascii() {
+        raw.to_ascii_lowercase()
+    } else {
+        raw.chars().filter(|c| !is_combining(*c)).flat_map(char::to_lowercase).map(plain).collect()
+    };
     if digit {
-        word.retain(|c| c != ',');
+        text.retain(|c| c != ',');
     }
-    for possessive in ["'s", "'"] {
-        if let Some(base) = word.strip_suffix(possessive) {
-            word.truncate(base.len());
-            break;
-        }
-    }
-    let term = if digit { word.clone() } else { stem(&word).into_owned() };
-    let capital = first.is_uppercase();
-    let function = is_function(&word) && !is_name(&word, raw, capital);
-    Token { word, term, at, capital, digit, function }
+    let base = text.strip_suffix("'s").or_else(|| text.strip_suffix('\'')).map(str::len);
+    base.map(|base| text.truncate(base));
+    let function = is_function(&text) && !is_name(&text, raw);
+    Word { text, digit, function }
+}
+
+fn token(text: &str, at: Range<usize>) -> Token {
+    let raw = &text[at.clone()];
+    let word = word(raw);
+    let term = word.term().into_owned();
+    Token { term, capital: is_capital(raw), digit: word.digit, function: word.function, word: word.text, at }
+}
+
+fn is_capital(raw: &str) -> bool {
+    raw.starts_with(char::is_uppercase)
 }
 
 /// The stem of a lowercase word.
-pub(crate) fn stem(word: &str) -> Cow<'_, str> {
+fn stem(word: &str) -> Cow<'_, str> {
     STEMMER.with(|stemmer| stemmer.stem(word))
 }
 
@@ -141,9 +172,9 @@ fn is_function(word: &str) -> bool {
 }
 
 /// Whether capitals make a name of what else is a function word: a month, a country, an organisation.
-fn is_name(word: &str, raw: &str, capital: bool) -> bool {
+fn is_name(word: &str, raw: &str) -> bool {
     match word {
-        "may" | "will" => capital,
+        "may" | "will" => is_capital(raw),
         "us" | "it" | "who" => raw.chars().all(char::is_uppercase),
         _ => false,
     }

@@ -42,7 +42,8 @@ pub(super) fn passages(html: &str) -> Result<Vec<Passage>, String> {
     page.doc.select("nav, footer, aside").remove();
     let body = page.doc.formatted_text().to_string();
     let is_most = |part: &str, all: &str| part.len() <= all.len() && part.len() * ARTICLE >= all.len();
-    let article = article(page.doc.html().to_string()).filter(|article| is_most(article, &body));
+    let article = if page.is_probably_readable() { article(page.doc.html().to_string()) } else { None };
+    let article = article.filter(|article| is_most(article, &body));
     let text = article.unwrap_or(if is_most(&body, &whole) { body } else { whole });
     Ok(blocks(&text, &title, &headings, html))
 }
@@ -76,7 +77,7 @@ fn blocks(text: &str, title: &str, headings: &[(usize, String)], html: &str) -> 
         if let Some((level, heading)) = heading {
             above.push((*level, heading));
         }
-        let unit = if heading.is_some() { Unit::Whole } else { Unit::Sentence };
+        let unit = if heading.is_some() { Unit::Title } else { Unit::Sentence };
         let text = block.replace(['\n', MARK], &BREAK.to_string());
         let passage = Passage { text, locator: Locator::Line(place.of(block)), unit, context };
         super::lines::split_long(passage, &mut passages);

@@ -1,6 +1,7 @@
 //! Lines with their numbers, and the passages that are made of them.
 
 use super::{Locator, Passage, Unit};
+use crate::extract::is_item;
 
 /// Characters of a passage that is still compared as one paragraph; longer ones are cut at a line or sentence.
 pub(super) const LONG: usize = 2_000;
@@ -40,6 +41,12 @@ impl Gather {
         if self.text.len() >= LONG {
             self.close();
         }
+    }
+
+    /// The line that is open, if it is a paragraph by itself so far and no list item.
+    pub(super) fn take_single(&mut self) -> Option<(u32, String)> {
+        let single = !self.text.is_empty() && !self.text.contains('\n') && !is_item(self.text.trim_start());
+        single.then(|| (self.first, std::mem::take(&mut self.text)))
     }
 
     /// Ends the passage that is open.

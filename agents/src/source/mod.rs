@@ -30,8 +30,6 @@ use serde::{Deserialize, Serialize};
 pub use error::SourceError;
 pub use limits::Limits;
 pub use load::{Only, is_url, load};
-#[cfg(feature = "pdf")]
-pub use pdf::PDF_THREAD;
 
 /// What [`load`] read, and what it left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,6 +103,8 @@ pub enum Unit {
     Line,
     /// All of it, as in a row of a text table.
     Whole,
+    /// All of it, which is a heading: it names what is below it and hardly ever answers.
+    Title,
     /// A cell: the passage is a row of a database, its cells as `column: cell` with [`CELL_END`] between them. A row has no
     /// text of its own, so only a cell can be found again in the file.
     Cell,

@@ -12,9 +12,6 @@ use super::lines::split_long;
 use super::text;
 use super::{Locator, Passage};
 
-/// The name of the thread, by which a panic hook can tell that a panic here is expected and handled.
-pub const PDF_THREAD: &str = "callboard-pdf";
-
 /// Fonts and pages may be nested deeper than a usual stack can follow.
 const STACK: usize = 16 << 20;
 
@@ -31,7 +28,7 @@ pub(super) fn passages(bytes: Vec<u8>, limit: Duration) -> Result<Vec<Passage>, 
         let _ = send.send(pages);
     };
     Builder::new()
-        .name(PDF_THREAD.to_owned())
+        .name("read-pdf".to_owned())
         .stack_size(STACK)
         .spawn(read)
         .map_err(|error| format!("no thread for it: {error}"))?;

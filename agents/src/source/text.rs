@@ -21,20 +21,17 @@ pub(super) fn passages(text: &str) -> Vec<Passage> {
     gather.finish()
 }
 
-/// The rows of a table of text, its first row as their context.
+/// The rows of a table of text. A first row without a digit is taken for its head: what the others mean, and no row itself.
 pub(super) fn rows(text: &str) -> Vec<Passage> {
     let mut gather = Gather::default();
-    let mut head = "";
-    for line in lines(text) {
-        if line.text.trim().is_empty() {
-            continue;
-        }
-        if head.is_empty() {
-            head = line.text;
-        }
-        let context = if line.number == 1 { "" } else { head };
-        gather.alone(line, Unit::Whole, context);
+    let mut rows = lines(text).filter(|line| !line.text.trim().is_empty()).peekable();
+    let head = rows.next_if(|line| !line.text.contains(|c: char| c.is_ascii_digit()));
+    let context = head.map_or("", |line| line.text);
+    // A head without rows is better than nothing.
+    if let Some(head) = head.filter(|_| rows.peek().is_none()) {
+        gather.alone(head, Unit::Whole, "");
     }
+    rows.for_each(|line| gather.alone(line, Unit::Whole, context));
     gather.finish()
 }
 
@@ -63,7 +60,8 @@ mod tests {
     #[test]
     fn rows_know_their_head() {
         let found = rows("name,born\nAda,1815\n");
-        assert_eq!(found[1].context, "name,born");
-        assert_eq!(found[1].unit, Unit::Whole);
+        assert_eq!((found.len(), found[0].context.as_str(), found[0].unit), (1, "name,born", Unit::Whole));
+        assert_eq!(rows("Ada,1815\nCharles,1791\n").len(), 2);
+        assert_eq!(rows("name,born\n").len(), 1);
     }
 }
