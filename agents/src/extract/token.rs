@@ -111,7 +111,7 @@ fn word(raw: &str) -> Word {
         text.retain(|c| c != ',');
     }
     let base = text.strip_suffix("'s").or_else(|| text.strip_suffix('\'')).map(str::len);
-    base.map(|base| text.truncate(base));
+    text.truncate(base.unwrap_or(text.len()));
     let function = is_function(&text) && !is_name(&text, raw);
     Word { text, digit, function }
 }
