@@ -212,8 +212,12 @@ impl Error {
             | Self::Denied { .. }
             | Self::Decode { .. }
             | Self::TooLarge { .. }
-            | Self::NotFound { .. }
-            | Self::Config(_) => Class::Permanent,
+            | Self::NotFound { .. } => Class::Permanent,
+            // A disk that is full does not stay so.
+            Self::Config(problems) if problems.iter().any(|problem| problem.code == code::DISK_FULL) => {
+                Class::Transient
+            }
+            Self::Config(_) => Class::Permanent,
         }
     }
 

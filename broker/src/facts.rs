@@ -16,7 +16,7 @@ use crate::messages::{Address, Message};
 use crate::payload::{MAX_PAYLOAD, Payload};
 use crate::queue::{Held, Place, Spent};
 use crate::state::{Change, Scope};
-use crate::task::{MAX_CLAIMS, Outcome, Status, Task};
+use crate::task::{Outcome, Status, Task};
 
 /// Who says what the wing itself decided.
 pub const SELF: &str = "callboard";
@@ -158,7 +158,7 @@ pub fn spent(task: &Task, place: &Place, why: Spent, now: Millis) -> (NewDeadLet
             (Reason::Expired, Status::Expired, remote(code::EXPIRED, "its deadline passed before it was done".into()))
         }
         Spent::TooManyClaims => {
-            let message = format!("it was claimed {MAX_CLAIMS} times and no attempt came to an end");
+            let message = format!("it was claimed {} times and no attempt came to an end", place.item.claims);
             (Reason::TooManyClaims, Status::Failed, remote(code::ATTEMPTS, message))
         }
     };

@@ -223,11 +223,11 @@ pub struct MessageCounts {
 /// Dropping the future of an ask withdraws it: a queued one is not begun, a running one is cancelled.
 pub trait Messages: Send + Sync {
     /// Opens the queue of an address, or another handle on the one that is open. `limit` bounds what waits and runs
-    /// together; the first to open decides.
+    /// together; the first to open decides. Who serves no more says so by [`close`](Messages::close).
     fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox>;
 
-    /// Closes the queue of an address: asks that wait in it are answered with `Undelivered`, notifications become dead
-    /// letters (`no_recipient`). Handles on it receive nothing any more.
+    /// Takes one `serve` back. The last one closes the queue: asks that wait in it are answered with `Undelivered`,
+    /// notifications become dead letters (`no_recipient`), and handles on it receive nothing any more.
     fn close(&self, address: &Address);
 
     /// Whether somebody serves the address.

@@ -17,8 +17,12 @@ use crate::subject::CapabilityName;
 pub const DEFAULT_DEADLINE_MS: Millis = 24 * 3600 * 1000;
 /// Failures after which a task is `failed`, unless it says so.
 pub const DEFAULT_ATTEMPTS: u32 = 3;
-/// Claims after which a task is given up however they ended: a bound for work that takes its process down each time.
+/// Attempts after which a task is given up though none of them came to an end: a bound for work that takes its process
+/// down each time.
 pub const MAX_CLAIMS: u32 = 50;
+/// Claims after which a task is given up, those that were handed back at no cost included: a bound for work that is only
+/// ever passed on.
+pub const MAX_HANDOUTS: u32 = 1_000;
 
 /// Who goes first within a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -224,8 +224,9 @@ pub trait Tasks: Send + Sync {
     /// A task that was handed out before, or has a log, gets its `claimed` record here. Dropping the future loses
     /// nothing: what it would have got goes back at no cost of an attempt, or never left the queue.
     ///
-    /// Tasks past their deadline and tasks claimed [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) times are not handed out:
-    /// they become dead letters and get their outcome here.
+    /// Tasks past their deadline, tasks with [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) attempts and tasks claimed
+    /// [`MAX_HANDOUTS`](crate::task::MAX_HANDOUTS) times are not handed out: they become dead letters and get their
+    /// outcome here.
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Lease>>>;
 
     /// Signs of life: each claim holds for another [`LEASE`]. `Replaced` per item when it no longer held.

@@ -54,9 +54,11 @@ impl Lane {
         self.holders.values().sum()
     }
 
-    /// Whether every claim and every parked claimer that is known here is this node's.
-    pub(super) fn is_only_served_by(&self, node: &NodeName) -> bool {
-        self.holders.keys().all(|n| n == node) && self.parked.iter().all(|(_, want)| want.node == *node)
+    /// Whether another node is known that may yet take a task which this one has declined: it works on something of this
+    /// capability, or waits for it and has not declined the task as well.
+    pub(super) fn is_for_others(&self, node: &NodeName, task: &TaskId) -> bool {
+        let waits = |want: &Want| want.node != *node && !want.declined.contains(task);
+        self.holders.keys().any(|n| n != node) || self.parked.iter().any(|(_, want)| waits(want))
     }
 
     pub(super) fn is_idle(&self) -> bool {

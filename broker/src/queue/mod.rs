@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::clock::Millis;
 use crate::id::TaskId;
 use crate::subject::CapabilityName;
-use crate::task::MAX_CLAIMS;
+use crate::task::{MAX_CLAIMS, MAX_HANDOUTS};
 use crate::tasks::Depth;
 
 mod lane;
@@ -159,8 +159,9 @@ impl Queue {
                 continue;
             };
             let mut batch = self.claim(&want, now);
-            if batch.taken.is_empty() && self.is_alone(&want) {
-                let rest = self.hand_out(&want, now, |_| true);
+            let last = if batch.taken.is_empty() { self.left_to(&want) } else { Vec::new() };
+            if !last.is_empty() {
+                let rest = self.hand_out(&want, now, |task| last.contains(task));
                 batch.taken.extend(rest.taken);
                 batch.spent.extend(rest.spent);
             }
@@ -255,7 +256,8 @@ impl Queue {
             let Some(place) = self.places.get_mut(&task) else { break };
             let spent = match () {
                 () if place.item.deadline <= now => Some(Spent::Expired),
-                () if place.item.claims >= MAX_CLAIMS => Some(Spent::TooManyClaims),
+                () if place.item.attempts() >= MAX_CLAIMS => Some(Spent::TooManyClaims),
+                () if place.item.claims >= MAX_HANDOUTS => Some(Spent::TooManyClaims),
                 () => None,
             };
             if let Some(spent) = spent {
@@ -327,9 +329,10 @@ impl Queue {
         Some(want)
     }
 
-    /// Whether no other node is known that could take what this claimer has declined.
-    fn is_alone(&self, want: &Want) -> bool {
-        self.lanes.get(&want.capability).is_none_or(|lane| lane.is_only_served_by(&want.node))
+    /// What this claimer has declined and no other node is known that could take it.
+    fn left_to(&self, want: &Want) -> Vec<TaskId> {
+        let Some(lane) = self.lanes.get(&want.capability) else { return Vec::new() };
+        want.declined.iter().filter(|task| !lane.is_for_others(&want.node, task)).cloned().collect()
     }
 
     /// A lane that holds nothing and nobody is forgotten, so that names that came once leave nothing behind.

@@ -112,7 +112,8 @@ pub struct Taken {
 pub enum Spent {
     /// Its deadline has passed.
     Expired,
-    /// It was claimed [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) times.
+    /// It was begun [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) times, or claimed
+    /// [`MAX_HANDOUTS`](crate::task::MAX_HANDOUTS) times.
     TooManyClaims,
 }
 

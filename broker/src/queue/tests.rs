@@ -146,10 +146,13 @@ fn what_has_passed_its_deadline_leaves_claimed_or_not() {
 
 #[test]
 fn a_task_that_was_claimed_too_often_is_given_up_and_the_next_one_is_handed_out() {
-    let mut q = queue([Item { claims: MAX_CLAIMS, ..item(1) }, Item { claims: MAX_CLAIMS - 1, ..item(2) }]);
+    let passed_on = Item { claims: MAX_HANDOUTS, free: MAX_HANDOUTS, ..item(2) };
+    let drained = Item { claims: MAX_CLAIMS, free: 1, ..item(3) };
+    let mut q = queue([Item { claims: MAX_CLAIMS, ..item(1) }, passed_on, drained]);
     let batch = q.claim(&want(1, "a"), 0);
-    assert_eq!(ids(&batch), [id(2)]);
-    assert_eq!((batch.spent[0].0.item.task.clone(), batch.spent[0].1), (id(1), Spent::TooManyClaims));
+    assert_eq!(ids(&batch), [id(3)], "what was handed back at no cost is no attempt");
+    let spent: Vec<_> = batch.spent.iter().map(|(place, why)| (place.item.task.clone(), *why)).collect();
+    assert_eq!(spent, [(id(1), Spent::TooManyClaims), (id(2), Spent::TooManyClaims)]);
 }
 
 #[test]
@@ -178,6 +181,21 @@ fn a_declined_task_goes_to_others_and_back_only_when_none_is_left() {
     let due = q.due(20);
     let [Due::Waited(4, batch)] = &due[..] else { panic!("{due:?}") };
     assert_eq!(ids(batch), [id(1)]);
+}
+
+#[test]
+fn a_task_that_every_node_has_declined_comes_back_to_the_first_that_has_waited() {
+    let declined = |node| Want { declined: vec![id(1)], ..want(1, node) };
+    let mut q = queue([item(1)]);
+    q.park(1, declined("a"), 10);
+    q.park(2, want(1, "b"), 20);
+    assert_eq!(q.feed(0).len(), 1);
+    assert!(q.release(&id(1), 1, true, 0, 1));
+    q.park(3, declined("b"), 20);
+    assert!(q.feed(1).is_empty());
+    let due = q.due(10);
+    let [Due::Waited(1, batch)] = &due[..] else { panic!("{due:?}") };
+    assert_eq!(ids(batch), [id(1)], "b waits too, but not for this");
 }
 
 #[test]

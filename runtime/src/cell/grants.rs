@@ -8,6 +8,7 @@ use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
 use callboard_broker::subject::CapabilityName;
+use tokio::sync::watch;
 
 /// The grants of one agent in one request.
 #[derive(Clone, Debug)]
@@ -100,18 +101,30 @@ pub(crate) struct Guarded {
     inner: Arc<dyn States>,
     grants: Grants,
     task: Option<(callboard_broker::id::TaskId, u32)>,
+    /// Why the request has ended, once it has.
+    ended: watch::Receiver<Option<Error>>,
 }
 
 impl Guarded {
-    pub(crate) fn new(inner: Arc<dyn States>, grants: Grants, facts: &Facts) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn States>,
+        grants: Grants,
+        facts: &Facts,
+        ended: watch::Receiver<Option<Error>>,
+    ) -> Self {
         let task = facts.task.clone().map(|task| (task, facts.attempt));
-        Self { inner, grants, task }
+        Self { inner, grants, task, ended }
+    }
+
+    fn live(&self) -> Result<()> {
+        self.ended.borrow().as_ref().map_or(Ok(()), |why| Err(why.clone()))
     }
 }
 
 impl States for Guarded {
     fn get(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<StateEntry>>>> {
         Box::pin(async move {
+            self.live()?;
             keys.iter().try_for_each(|key| self.grants.read(key))?;
             self.inner.get(keys).await
         })
@@ -119,6 +132,7 @@ impl States for Guarded {
 
     fn list(&self, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
         Box::pin(async move {
+            self.live()?;
             self.grants.read_below(&prefix)?;
             self.inner.list(prefix).await
         })
@@ -126,7 +140,8 @@ impl States for Guarded {
 
     fn put(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Put>>> {
         Box::pin(async move {
-            let refused: Vec<Option<Error>> = writes.iter().map(|w| self.grants.write(&w.key).err()).collect();
+            let refused: Vec<Option<Error>> =
+                writes.iter().map(|w| self.live().and_then(|()| self.grants.write(&w.key)).err()).collect();
             let sign = |w: Write| Write { by: self.grants.agent.to_string(), task: self.task.clone(), ..w };
             let allowed =
                 writes.into_iter().zip(&refused).filter(|(_, no)| no.is_none()).map(|(w, _)| sign(w)).collect();
@@ -138,6 +153,7 @@ impl States for Guarded {
 
     fn watch(&self, prefix: String) -> BoxFuture<'_, Result<Box<dyn Watch>>> {
         Box::pin(async move {
+            self.live()?;
             self.grants.read_below(&prefix)?;
             self.inner.watch(prefix).await
         })
@@ -145,6 +161,7 @@ impl States for Guarded {
 
     fn history(&self, key: Key) -> BoxFuture<'_, Result<Vec<Change>>> {
         Box::pin(async move {
+            self.live()?;
             self.grants.read(&key)?;
             self.inner.history(key).await
         })
@@ -152,6 +169,7 @@ impl States for Guarded {
 
     fn at(&self, moment: Moment, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
         Box::pin(async move {
+            self.live()?;
             self.grants.read_below(&prefix)?;
             self.inner.at(moment, prefix).await
         })

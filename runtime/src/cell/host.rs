@@ -102,6 +102,19 @@ impl RequestHost {
         })
     }
 
+    /// Cancels a child that nobody waits for any more, if the request is still at work by then.
+    fn abandoner(&self) -> impl FnOnce(TaskId) + Send + use<> {
+        let (ended, tasks, agent) = (self.ended.subscribe(), self.hub.broker.tasks.clone(), self.facts.agent.clone());
+        move |child| {
+            // A drop cannot wait; the cancel is one write and outlives nothing.
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            if ended.borrow().is_none() {
+                runtime
+                    .spawn(async move { tasks.cancel(child, format!("{agent}, which no longer waits for it")).await });
+            }
+        }
+    }
+
     fn note(&self, what: Said) {
         let note = Note { task: self.facts.task.clone(), agent: self.facts.agent.clone(), what };
         // Nobody listening is the normal case.
@@ -149,7 +162,7 @@ impl Host for RequestHost {
             let _open = self.load.call();
             self.grants.call(&order.capability)?;
             let journal = self.journal("delegate")?;
-            self.within(journal.delegate(&self.hub.broker, order)).await
+            self.within(journal.delegate(&self.hub.broker, order, self.abandoner())).await
         })
     }
 
@@ -164,15 +177,7 @@ impl Host for RequestHost {
     }
 
     fn abandon(&self, child: TaskId) {
-        if self.live().is_err() {
-            return;
-        }
-        let (tasks, by) =
-            (self.hub.broker.tasks.clone(), format!("{}, which no longer waits for it", self.facts.agent));
-        // A drop cannot wait; the cancel is one write and outlives nothing.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { tasks.cancel(child, by).await });
-        }
+        self.abandoner()(child);
     }
 
     fn recorded(&self, step: &str) -> Result<Option<Payload>> {
@@ -192,7 +197,8 @@ impl Host for RequestHost {
     }
 
     fn states(&self) -> Arc<dyn States> {
-        Arc::new(Guarded::new(self.hub.broker.states.clone(), self.grants.clone(), &self.facts))
+        let states = self.hub.broker.states.clone();
+        Arc::new(Guarded::new(states, self.grants.clone(), &self.facts, self.ended.subscribe()))
     }
 
     fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>> {

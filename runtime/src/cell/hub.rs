@@ -10,10 +10,9 @@ use callboard_broker::Broker;
 use callboard_broker::id::{NodeName, TaskId};
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
-use callboard_broker::tasks::LEASE;
 use tokio::sync::{broadcast, watch};
 
-use super::journal::Journal;
+use super::heart::Heart;
 use super::stats::Stats;
 use super::work::Quit;
 
@@ -121,52 +120,6 @@ impl Registry {
 /// Asks a handler whether it takes a task; a panic is a no.
 pub(crate) fn takes(handler: &Arc<dyn Handler>, task: &TaskInfo) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler.can_handle(task))).unwrap_or(false)
-}
-
-/// Keeps the claims of this node alive.
-#[derive(Default)]
-pub(crate) struct Heart(Mutex<HashMap<u64, Arc<Journal>>>);
-
-impl Heart {
-    /// Extends this claim until the guard is dropped.
-    pub(crate) fn hold(self: &Heart, lease: u64, journal: &Arc<Journal>) {
-        self.lock().insert(lease, journal.clone());
-    }
-
-    pub(crate) fn let_go(&self, lease: u64) {
-        self.lock().remove(&lease);
-    }
-
-    /// How many claims are held.
-    pub(crate) fn held(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Journal>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Extends all claims of a node at a third of their life. A claim that no longer holds tells its attempt by itself.
-pub(crate) async fn beat(hub: Arc<Hub>) {
-    let mut ticks = tokio::time::interval(LEASE / 3);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let held: Vec<_> = hub.heart.lock().values().cloned().collect();
-        let mut fences = Vec::with_capacity(held.len());
-        for journal in held {
-            fences.push(journal.fence().await);
-        }
-        if fences.is_empty() {
-            continue;
-        }
-        for answer in hub.broker.tasks.extend(fences).await {
-            if let Err(error) = answer {
-                tracing::debug!(%error, "a claim was not extended");
-            }
-        }
-    }
 }
 
 /// The best answer so far of one request.

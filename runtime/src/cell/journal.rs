@@ -1,10 +1,11 @@
 //! The log of one task as its attempt sees it: what earlier attempts recorded, and the fence for the next record.
 //!
 //! One append at a time: each shows the record that the one before it made, so an attempt that was replaced finds out at
-//! its next write and can record nothing.
+//! its next write and can record nothing. A write that has begun runs to its end though the handler drops the call: else
+//! nobody would know which record is the last, and the attempt could never write again.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
@@ -12,6 +13,7 @@ use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
 use callboard_broker::task::{Entry, Record, Status, Task};
 use callboard_broker::tasks::{Child, Fence};
+use tokio::sync::oneshot;
 
 use callboard_agents::host::Order;
 use callboard_agents::keys::ChildKeys;
@@ -39,7 +41,9 @@ struct Seen {
 #[derive(Debug)]
 pub(crate) struct Journal {
     task: Task,
-    fence: tokio::sync::Mutex<Fence>,
+    /// The fence at the beginning: which claim this is.
+    claim: Fence,
+    fence: Arc<tokio::sync::Mutex<Fence>>,
     seen: Mutex<Seen>,
 }
 
@@ -58,7 +62,13 @@ impl Journal {
                 Entry::Claimed { .. } | Entry::Released { .. } => {}
             }
         }
-        Self { task, fence: tokio::sync::Mutex::new(fence), seen: Mutex::new(seen) }
+        let claim = fence.clone();
+        Self { task, claim, fence: Arc::new(tokio::sync::Mutex::new(fence)), seen: Mutex::new(seen) }
+    }
+
+    /// The claim, with the first record that it has to show.
+    pub(crate) fn claim(&self) -> &Fence {
+        &self.claim
     }
 
     /// The fence that the attempt's last write has to show.
@@ -78,11 +88,18 @@ impl Journal {
 
     pub(crate) async fn record(&self, broker: &Broker, step: &str, value: Payload) -> Result<()> {
         let entry = Entry::Step { name: step.to_owned(), value };
-        self.append(broker, vec![entry], Vec::new()).await
+        self.append(broker, vec![entry], Vec::new(), || ()).await
     }
 
     /// The child for an order: the one that was recorded under its key, or a new one.
-    pub(crate) async fn delegate(&self, broker: &Broker, order: Order) -> Result<TaskId> {
+    ///
+    /// When the future is dropped while the child is on its way to the store, the child is given to `abandon`.
+    pub(crate) async fn delegate(
+        self: &Arc<Self>,
+        broker: &Broker,
+        order: Order,
+        abandon: impl FnOnce(TaskId) + Send + 'static,
+    ) -> Result<TaskId> {
         let input_hash = order.input.content_hash()?;
         let key = self.lock().keys.key(&order)?;
         if let Some(known) = self.lock().children.get(&key) {
@@ -105,9 +122,12 @@ impl Journal {
             Some(reason) => Child::Skipped(Box::new(child), reason),
             None => Child::Queued(Box::new(child)),
         };
-        self.append(broker, vec![entry], vec![child]).await?;
-        self.lock().children.insert(key, Delegated { child: id.clone(), input_hash });
-        Ok(id)
+        let journal = self.clone();
+        let stored = move || {
+            journal.lock().children.insert(key, Delegated { child: id.clone(), input_hash });
+            Stored { child: id, abandon: Some(abandon) }
+        };
+        self.append(broker, vec![entry], vec![child], stored).await.map(Stored::keep)
     }
 
     /// The task for an order. Under a retried parent, a child that was completed is inherited and one that is at work
@@ -153,13 +173,51 @@ impl Journal {
         task
     }
 
-    async fn append(&self, broker: &Broker, entries: Vec<Entry>, children: Vec<Child>) -> Result<()> {
-        let mut fence = self.fence.lock().await;
-        *fence = broker.tasks.append(fence.clone(), entries, children).await?;
-        Ok(())
+    /// Appends, and makes of that what the caller gets. When the caller has gone, what was made is dropped.
+    async fn append<T: Send + 'static>(
+        &self,
+        broker: &Broker,
+        entries: Vec<Entry>,
+        children: Vec<Child>,
+        then: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let mut fence = self.fence.clone().lock_owned().await;
+        let tasks = broker.tasks.clone();
+        let (reply, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            let written = tasks.append(fence.clone(), entries, children).await;
+            let made = written.map(|next| {
+                *fence = next;
+                then()
+            });
+            // A caller that has gone is the reason why this runs apart.
+            let _ = reply.send(made);
+        });
+        answer.await.unwrap_or_else(|_| Err(Error::unavailable("the runtime is stopping")))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A child that was stored for a caller who has not got it yet; dropped with it, it is abandoned.
+struct Stored<A: FnOnce(TaskId)> {
+    child: TaskId,
+    abandon: Option<A>,
+}
+
+impl<A: FnOnce(TaskId)> Stored<A> {
+    fn keep(mut self) -> TaskId {
+        self.abandon = None;
+        self.child.clone()
+    }
+}
+
+impl<A: FnOnce(TaskId)> Drop for Stored<A> {
+    fn drop(&mut self) {
+        if let Some(abandon) = self.abandon.take() {
+            abandon(self.child.clone());
+        }
     }
 }

@@ -3,12 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `pool` | what the cells of one service share: queues, figures, grants |
-//! | `actor` | a cell: the actor that owns the work, and the pumps that feed its slots |
+//! | `actor`, `pump`, `voice` | a cell: the actor that owns the work, what feeds its slots, what it says and hears |
 //! | `slot` | a slot is needed to be polled, not to wait |
-//! | `attempt`, `answer` | one task, one message, from claim to last write |
+//! | `attempt`, `settle`, `answer` | one task from claim to last write; one message |
 //! | `work` | a handler under all that may end it early |
-//! | `decide` | what becomes of a task after an attempt: pure |
+//! | `decide`, `declined` | what becomes of a task after an attempt, or without one: pure |
 //! | `host`, `journal`, `grants` | the inside of a `Context` |
+//! | `heart` | claims, kept alive and written back whatever happens |
 //! | `hub`, `stats`, `catch` | what all cells share; counters; panics |
 
 mod actor;
@@ -16,11 +17,16 @@ mod answer;
 mod attempt;
 mod catch;
 mod decide;
+mod declined;
 mod grants;
+pub(crate) mod heart;
 mod host;
 pub(crate) mod hub;
 mod journal;
 pub(crate) mod pool;
+mod pump;
+mod settle;
 mod slot;
 pub(crate) mod stats;
+mod voice;
 pub(crate) mod work;

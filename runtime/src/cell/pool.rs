@@ -1,26 +1,23 @@
 //! N cells of one service on this node, over queues that outlive them.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use callboard_agents::host::Facts;
 use callboard_agents::service::{Door, ServiceOptions, Start};
 use callboard_agents::{Grant, Service};
 use callboard_broker::event::{AGENT_AVAILABLE, NewEvent};
-use callboard_broker::id::TaskId;
 use callboard_broker::messages::{ASK_DEADLINE, Address, Fill, Inbox};
 use callboard_broker::payload::Payload;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::actor;
+use super::declined::Declined;
 use super::hub::Hub;
 use super::stats::Stats;
+use super::work::Quit;
 use crate::tree::{Backoff, ChildSpec, ChildStats, Intensity, Shutdown, SpecError, SupervisorSpec};
-
-/// How many tasks that this pool has just declined it remembers, so as not to take them again.
-const DECLINED: usize = 256;
 
 /// What the cells of one service share.
 pub(crate) struct Pool {
@@ -37,7 +34,10 @@ pub(crate) struct Pool {
     pub(crate) stats: Stats,
     /// Cells at the moment: as configured, until the pool is scaled.
     workers: AtomicUsize,
-    declined: Mutex<VecDeque<TaskId>>,
+    pub(crate) declined: Declined,
+    /// Cells that run.
+    open: AtomicUsize,
+    closed: AtomicBool,
 }
 
 impl Pool {
@@ -56,7 +56,9 @@ impl Pool {
             grants: options.grants.clone().into(),
             stats: Stats::default(),
             workers: AtomicUsize::new(options.workers),
-            declined: Mutex::default(),
+            declined: Declined::default(),
+            open: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             options,
             name,
         })
@@ -100,18 +102,19 @@ impl Pool {
         }
     }
 
-    /// Remembers that this pool has declined a task.
-    pub(crate) fn declined(&self, task: &TaskId) {
-        let mut declined = self.declined.lock().unwrap_or_else(PoisonError::into_inner);
-        if declined.len() == DECLINED {
-            declined.pop_front();
+    /// Serves no more: what waits in its queues, and waits for nobody else either, is told so. Once is enough.
+    pub(crate) fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
         }
-        declined.push_back(task.clone());
+        for address in self.addresses() {
+            self.hub.broker.messages.close(&address);
+        }
     }
 
-    /// What it has declined lately.
-    pub(crate) fn just_declined(&self) -> Vec<TaskId> {
-        self.declined.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    fn addresses(&self) -> impl Iterator<Item = Address> {
+        let by_name = Address::Agent(self.name.clone());
+        self.doors.iter().map(|door| Address::Capability(door.capability.clone())).chain([by_name])
     }
 
     /// Says that an agent of this pool has a free slot.
@@ -150,6 +153,25 @@ impl Pool {
             "retried": read.retried, "p50_ms": read.p50_ms, "p95_ms": read.p95_ms,
             "waiting": fill.waiting, "queue": fill.limit, "busy": fill.refused,
         })
+    }
+}
+
+/// A cell that runs. The last one that goes from a node that stops closes the queues.
+pub(crate) struct Open(Arc<Pool>);
+
+impl Open {
+    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
+        pool.open.fetch_add(1, Ordering::AcqRel);
+        Self(pool.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let last = self.0.open.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last && *self.0.hub.quit.borrow() != Quit::No {
+            self.0.close();
+        }
     }
 }
 

@@ -55,7 +55,12 @@ impl Slots {
 
     /// Waits until no slot is free.
     pub(crate) async fn until_full(&self) {
-        self.until(|free| free == 0).await;
+        self.until_fewer_than(1).await;
+    }
+
+    /// Waits until fewer than `n` slots are free.
+    pub(crate) async fn until_fewer_than(&self, n: usize) {
+        self.until(|free| free < n).await;
     }
 
     async fn until(&self, reached: impl Fn(usize) -> bool) {

@@ -57,7 +57,7 @@ pub(crate) async fn work(
     quit: &mut watch::Receiver<Quit>,
 ) -> Worked {
     let context = Context::new(host.clone());
-    let handling = CatchPanic::new(handler.handle(context, request));
+    let handling = CatchPanic::new(async move { handler.handle(context, request).await });
     let mut handling = Box::pin(Slotted::new(handling, slots.clone(), host.load(), held));
     let _ended = EndOnDrop(host);
     let load = host.load();

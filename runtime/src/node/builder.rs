@@ -10,7 +10,8 @@ use callboard_broker::{Broker, memory, sqlite};
 
 use super::child::Child;
 use super::{Inner, Node, Supervisor};
-use crate::cell::hub::{Hub, beat};
+use crate::cell::heart::beat;
+use crate::cell::hub::Hub;
 use crate::tree::{ChildSpec, ExitReason, Intensity, Strategy, SupervisorSpec, Tree, TreeError};
 
 /// Where a node keeps what must last.

@@ -17,6 +17,7 @@ mod stop;
 mod streams;
 mod submit;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use callboard_agents::state::{Party, State};
@@ -28,7 +29,7 @@ use serde_json::Value;
 
 use crate::cell::hub::Hub;
 use crate::cell::stats::Reading;
-use crate::tree::{Tree, TreeEvents, TreeInfo};
+use crate::tree::{ChildInfo, Tree, TreeEvents, TreeInfo};
 use crate::workflow::{WORKFLOW, Workflow};
 
 pub use builder::NodeBuilder;
@@ -128,11 +129,12 @@ impl Node {
         let stopping = |e: crate::tree::TreeError| Error::unavailable(e.to_string());
         let info = self.tree();
         let cells = info.root.find(&opened.path).map_or(&[][..], |pool| pool.children());
-        let now = cells.len();
-        for n in now + 1..=workers.max(1) {
+        let number = |cell: &ChildInfo| cell.id().trim_start_matches('#').parse().unwrap_or(0);
+        let here: BTreeSet<usize> = cells.iter().map(number).collect();
+        for n in (1..=workers.max(1)).filter(|n| !here.contains(n)) {
             self.inner.tree.start_child(&opened.path, opened.pool.cell(n)).await.map_err(stopping)?;
         }
-        for n in (workers.max(1) + 1..=now).rev() {
+        for n in here.into_iter().rev().take_while(|n| *n > workers.max(1)) {
             self.inner.tree.terminate_child(&format!("{}/#{n}", opened.path)).await.map_err(stopping)?;
         }
         opened.pool.set_workers(workers.max(1));

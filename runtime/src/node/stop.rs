@@ -1,10 +1,15 @@
 //! The end of a node: drained, handed back, or given up.
 
+use std::time::Duration;
+
 use callboard_broker::error::{Error, Result};
 
-use super::Node;
+use super::{Inner, Node};
 use crate::cell::work::Quit;
 use crate::tree::ExitReason;
+
+/// How long handing back what was cut off may take after everything has stopped.
+const SETTLE: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Drains: takes nothing new, lets what is at work finish within each agent's shutdown time, hands the rest back to
@@ -29,6 +34,7 @@ impl Node {
         loop {
             let ended = self.inner.tree.ended().await;
             if ended.is_abnormal() {
+                self.inner.leave().await;
                 return gave_up(&ended);
             }
             // Stopped in an orderly way: it will not give up any more.
@@ -54,7 +60,28 @@ impl Node {
             more
         });
         let ended = self.inner.tree.stop().await;
+        self.inner.leave().await;
         if ended.is_abnormal() { Err(gave_up(&ended)) } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    /// Once everything has stopped: waits until the store knows what was cut off, and serves no more.
+    async fn leave(&self) {
+        self.close();
+        if tokio::time::timeout(SETTLE, self.hub.heart.until_empty()).await.is_err() {
+            tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
+        }
+    }
+
+    fn close(&self) {
+        self.pools.iter().for_each(|opened| opened.pool.close());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -194,6 +194,19 @@ pub async fn a_closed_queue_answers_what_waited_in_it(b: Bench) {
     assert!(matches!(tell(&b, message("clerk", "late", LONG)).await, Err(Error::NoRecipient { .. })));
 }
 
+pub async fn the_last_to_leave_closes_the_queue(b: Bench) {
+    let inboxes = (serve(&b, "clerk", 10), serve(&b, "clerk", 10));
+    b.broker.messages.close(&agent("clerk"));
+    let asking = ask(&b, message("clerk", "question", LONG)).await;
+    inboxes.1.next().await.reply.unwrap().send(Ok(json!("answer").into()));
+    assert_eq!(asking.await.unwrap().unwrap(), json!("answer").into());
+    b.broker.messages.close(&agent("clerk"));
+    assert!(!b.broker.messages.is_served(&agent("clerk")));
+    b.broker.messages.close(&agent("clerk"));
+    serve(&b, "clerk", 10);
+    assert!(b.broker.messages.is_served(&agent("clerk")), "once too often counts for nothing");
+}
+
 pub async fn a_queue_outlives_who_serves_it(b: Bench) {
     let (first, second) = (serve(&b, "clerk", 2), serve(&b, "clerk", 99));
     assert_eq!(second.fill().limit, 2, "the first to open decides");

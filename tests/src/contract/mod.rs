@@ -77,6 +77,7 @@ macro_rules! for_each_check {
             messages: a_notification_that_waits_too_long_is_never_handled,
             messages: what_cannot_be_read_is_kept,
             messages: a_closed_queue_answers_what_waited_in_it,
+            messages: the_last_to_leave_closes_the_queue,
             messages: a_queue_outlives_who_serves_it,
             messages: everybody_gets_their_own_answer,
             messages: a_broadcast_reaches_all_but_its_sender,

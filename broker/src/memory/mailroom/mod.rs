@@ -51,7 +51,8 @@ impl DeadMessages for Losses {
 
 /// The room.
 pub(crate) struct Mailroom {
-    boxes: Mutex<HashMap<Address, Arc<Mailbox>>>,
+    /// The queues that are open, each with how many serve it.
+    boxes: Mutex<HashMap<Address, (Arc<Mailbox>, usize)>>,
     asks: Table,
     topics: Topics,
     losses: Arc<Losses>,
@@ -70,7 +71,7 @@ impl Mailroom {
         }
     }
 
-    fn boxes(&self) -> MutexGuard<'_, HashMap<Address, Arc<Mailbox>>> {
+    fn boxes(&self) -> MutexGuard<'_, HashMap<Address, (Arc<Mailbox>, usize)>> {
         self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,7 +81,7 @@ impl Mailroom {
         message: Message,
         reply: impl FnOnce(&Message) -> Option<ReplyTo>,
     ) -> Result<(Arc<Mailbox>, u64)> {
-        let Some(mailbox) = self.boxes().get(&message.to).cloned() else {
+        let Some((mailbox, _)) = self.boxes().get(&message.to).cloned() else {
             self.losses.unserved(&message);
             return Err(Error::NoRecipient { to: message.to.to_string().into() });
         };
@@ -117,12 +118,19 @@ impl Drop for Withdrawal {
 impl Messages for Mailroom {
     fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox> {
         let open = || Arc::new(Mailbox::new(address.clone(), limit, self.losses.clone()));
-        self.boxes().entry(address.clone()).or_insert_with(open).clone()
+        let mut boxes = self.boxes();
+        let (mailbox, serve) = boxes.entry(address.clone()).or_insert_with(|| (open(), 0));
+        *serve += 1;
+        mailbox.clone()
     }
 
     fn close(&self, address: &Address) {
-        let closed = self.boxes().remove(address);
-        if let Some(mailbox) = closed {
+        let mut boxes = self.boxes();
+        let Some((_, serve)) = boxes.get_mut(address) else { return };
+        *serve -= 1;
+        let closed = if *serve == 0 { boxes.remove(address) } else { None };
+        drop(boxes);
+        if let Some((mailbox, _)) = closed {
             mailbox.close();
         }
     }

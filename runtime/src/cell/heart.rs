@@ -1,0 +1,221 @@
+//! The claims that a node holds: kept alive while they are worked on, and written back whatever becomes of the attempt.
+//!
+//! Who takes a claim out of the heart is the one who writes it back, so that it is done once: the attempt with its
+//! outcome; or, when the attempt was dropped half-way, its [`Claimed`]; or, when its code cannot be dropped because it
+//! spins, the [`Charges`] of the cell that was killed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use callboard_broker::code;
+use callboard_broker::error::{Class, Error, Remote, Result};
+use callboard_broker::task::Release;
+use callboard_broker::tasks::{Fence, GiveBack, LEASE};
+use tokio::sync::watch;
+
+use super::hub::Hub;
+use super::journal::Journal;
+
+/// How long code whose cell was killed may take to be gone before its tasks are handed back without it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The claims of a node.
+pub(crate) struct Heart {
+    claims: Mutex<HashMap<u64, Claim>>,
+    held: watch::Sender<usize>,
+}
+
+enum Claim {
+    /// An attempt has it.
+    Held(Arc<Journal>),
+    /// It is being handed back.
+    Leaving,
+}
+
+impl Default for Heart {
+    fn default() -> Self {
+        Self { claims: Mutex::default(), held: watch::Sender::new(0) }
+    }
+}
+
+impl Heart {
+    fn hold(&self, lease: u64, journal: Arc<Journal>) {
+        self.change(|claims| claims.insert(lease, Claim::Held(journal)));
+    }
+
+    /// Makes the caller the one who hands this claim back, unless somebody has let it go already.
+    fn leave(&self, lease: u64) -> Option<Arc<Journal>> {
+        let mut claims = self.claims();
+        let claim = claims.get_mut(&lease)?;
+        match std::mem::replace(claim, Claim::Leaving) {
+            Claim::Held(journal) => Some(journal),
+            Claim::Leaving => None,
+        }
+    }
+
+    fn let_go(&self, lease: u64) {
+        self.change(|claims| claims.remove(&lease));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, Claim>) -> T) {
+        let mut claims = self.claims();
+        change(&mut claims);
+        self.held.send_replace(claims.len());
+    }
+
+    /// How many claims are held or being handed back.
+    pub(crate) fn held(&self) -> usize {
+        self.claims().len()
+    }
+
+    /// Resolves when none is left.
+    pub(crate) async fn until_empty(&self) {
+        // The sender is ours.
+        let _ = self.held.subscribe().wait_for(|held| *held == 0).await;
+    }
+
+    fn fences(&self) -> Vec<Fence> {
+        let fence = |claim: &Claim| match claim {
+            Claim::Held(journal) => Some(journal.claim().clone()),
+            Claim::Leaving => None,
+        };
+        self.claims().values().filter_map(fence).collect()
+    }
+
+    fn claims(&self) -> MutexGuard<'_, HashMap<u64, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Extends all claims of a node at a third of their life. A claim that no longer holds tells its attempt by itself.
+pub(crate) async fn beat(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(LEASE / 3);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let fences = hub.heart.fences();
+        if fences.is_empty() {
+            continue;
+        }
+        for answer in hub.broker.tasks.extend(fences).await {
+            if let Err(error) = answer {
+                tracing::debug!(%error, "a claim was not extended");
+            }
+        }
+    }
+}
+
+/// A claim in the hands of an attempt. Dropped without having been written back, it hands its task back.
+pub(crate) struct Claimed {
+    hub: Arc<Hub>,
+    journal: Arc<Journal>,
+    lease: u64,
+}
+
+impl Claimed {
+    pub(crate) fn new(hub: &Arc<Hub>, journal: Arc<Journal>) -> Self {
+        let lease = journal.claim().lease;
+        hub.heart.hold(lease, journal.clone());
+        Self { hub: hub.clone(), journal, lease }
+    }
+
+    pub(crate) fn lease(&self) -> u64 {
+        self.lease
+    }
+
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// There is nothing more to write: it was written, or the claim no longer holds.
+    pub(crate) fn done(self) {
+        self.hub.heart.let_go(self.lease);
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        // The panic of a handler was caught; what unwinds here is the drop of something of the handler's.
+        let why = if std::thread::panicking() { Why::Panicked } else { Why::Dropped };
+        give_back(&self.hub, self.lease, why);
+    }
+}
+
+/// The claims that one pump of a cell has begun to work on, by the task that works on each.
+pub(crate) struct Charges {
+    hub: Arc<Hub>,
+    leases: HashMap<tokio::task::Id, u64>,
+}
+
+impl Charges {
+    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
+        Self { hub: hub.clone(), leases: HashMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, work: tokio::task::Id, lease: u64) {
+        self.leases.insert(work, lease);
+    }
+
+    pub(crate) fn remove(&mut self, work: tokio::task::Id) {
+        self.leases.remove(&work);
+    }
+}
+
+impl Drop for Charges {
+    fn drop(&mut self) {
+        let leases: Vec<u64> = self.leases.drain().map(|(_, lease)| lease).collect();
+        let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| !leases.is_empty()) else { return };
+        // Does not keep the store of a node that has gone.
+        let hub: Weak<Hub> = Arc::downgrade(&self.hub);
+        runtime.spawn(async move {
+            tokio::time::sleep(GRACE).await;
+            let Some(hub) = hub.upgrade() else { return };
+            for lease in leases {
+                give_back(&hub, lease, Why::Dropped);
+            }
+        });
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Why {
+    Dropped,
+    Panicked,
+}
+
+fn give_back(hub: &Arc<Hub>, lease: u64, why: Why) {
+    let Some(journal) = hub.heart.leave(lease) else { return };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hub.heart.let_go(lease) };
+    let hub = hub.clone();
+    runtime.spawn(async move {
+        let fence = journal.fence().await;
+        let back = GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None };
+        let back = match why {
+            Why::Dropped => back,
+            Why::Panicked => GiveBack { reason: Release::Retry, error: Some(panicked()), delay: GRACE, ..back },
+        };
+        report("release", hub.broker.tasks.release(back).await);
+        hub.heart.let_go(lease);
+    });
+}
+
+fn panicked() -> Remote {
+    Remote {
+        class: Class::Transient,
+        code: code::CRASHED.into(),
+        message: "the agent panicked while it was being dropped".into(),
+        retry_after_ms: None,
+        partial: None,
+        fatal: false,
+    }
+}
+
+/// What became of a last write.
+pub(crate) fn report(what: &str, written: Result<()>) {
+    match written {
+        Ok(()) => {}
+        Err(error @ (Error::Replaced | Error::Cancelled { .. })) => tracing::info!(what, %error, "not recorded"),
+        Err(error) => tracing::warn!(what, %error, "not recorded"),
+    }
+}
