@@ -37,7 +37,8 @@ pub struct Answer {
     pub claims: Vec<Claim>,
     /// The share (0 to 1) of the question's terms, each weighted by how much it tells, that the best quoted paragraph has.
     pub coverage: f32,
-    /// The question's terms that no quoted paragraph has, and, below [`COVERED`](super::COVERED), those that the best one has not.
+    /// The question's terms that no quoted paragraph has. Below [`COVERED`](super::COVERED) never empty: if each term is
+    /// somewhere, those that the best paragraph has not.
     pub not_found: Vec<String>,
 }
 

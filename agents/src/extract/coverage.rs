@@ -18,7 +18,7 @@ const AKIN: f32 = 0.5;
 
 impl Index {
     /// The share (0 to 1) of the terms that the best of these passages has, and the terms that count as not found: those in
-    /// none of the passages, or, below [`COVERED`], those not in the best one.
+    /// none of the passages, or, if each is somewhere and the share still below [`COVERED`], those not in the best one.
     pub(crate) fn coverage(&self, terms: &[Token], entries: &[u32]) -> (f32, Vec<String>) {
         let weights: Vec<f32> = terms.iter().map(|term| self.weight(&term.term)).collect();
         let all = weights.iter().sum::<f32>() + weights.windows(2).map(pair).sum::<f32>();
@@ -34,9 +34,12 @@ impl Index {
             }
         }
         let share = if all > 0.0 { best / all } else { 0.0 };
-        let found = if share < COVERED { found_in_best } else { found_in_any };
-        let missing = (0..terms.len()).filter(|at| !found.contains(at)).map(|at| terms[at].word.clone());
-        (share, missing.collect())
+        let without = |found: &HashSet<usize>| -> Vec<String> {
+            (0..terms.len()).filter(|at| !found.contains(at)).map(|at| terms[at].word.clone()).collect()
+        };
+        let missing = without(&found_in_any);
+        let scattered = missing.is_empty() && share < COVERED;
+        (share, if scattered { without(&found_in_best) } else { missing })
     }
 }
 

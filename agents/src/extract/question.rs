@@ -49,6 +49,11 @@ impl Question {
         let mut seen = HashSet::new();
         let mut terms: Vec<Token> =
             all.iter().filter(|token| !token.function && seen.insert(token.term.clone())).cloned().collect();
+        // What the asker wants done with the answer is in no document.
+        let asks = |token: &Token| ASKS.contains(&token.word.as_str());
+        if terms.iter().any(|token| !asks(token)) {
+            terms.retain(|token| !asks(token));
+        }
         if terms.is_empty() {
             // Only function words: better to search for them than for nothing.
             terms = all.iter().filter(|token| seen.insert(token.term.clone())).cloned().collect();
@@ -57,6 +62,23 @@ impl Question {
         Question { terms, expects, asks_meaning }
     }
 }
+
+/// Words of asking.
+const ASKS: &[&str] = &[
+    "happen",
+    "happens",
+    "happened",
+    "tell",
+    "explain",
+    "describe",
+    "please",
+    "list",
+    "give",
+    "summarize",
+    "summarise",
+    "mean",
+    "means",
+];
 
 /// "What is ..." and the like; whether that is all of it is told by the number of terms.
 fn asks_meaning(all: &[Token]) -> bool {

@@ -47,11 +47,10 @@ pub(super) fn passages(bytes: Vec<u8>, limit: Duration) -> Result<Vec<Passage>, 
     if found.is_empty() { Err("PDF without text".to_owned()) } else { Ok(found) }
 }
 
-/// An error of others as one lowercase phrase.
+/// An error of others as one phrase, without the kinds that it names first.
 fn plain(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default().trim_end_matches('.');
-    let mut chars = line.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+    line.trim_start_matches("PDF error: ").trim_start_matches("IO error: ").to_lowercase()
 }
 
 #[cfg(test)]
