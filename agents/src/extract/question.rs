@@ -47,13 +47,12 @@ impl Question {
         let all = tokens(text);
         let expects = Expects::of(&all);
         let mut seen = HashSet::new();
-        let mut terms: Vec<Token> =
-            all.iter().filter(|token| !token.function && seen.insert(token.term.clone())).cloned().collect();
-        // What the asker wants done with the answer is in no document.
-        let asks = |token: &Token| ASKS.contains(&token.word.as_str());
-        if terms.iter().any(|token| !asks(token)) {
-            terms.retain(|token| !asks(token));
-        }
+        let content = |at: &usize| !all[*at].function && !asks(&all, *at);
+        let mut terms: Vec<Token> = (0..all.len())
+            .filter(content)
+            .map(|at| all[at].clone())
+            .filter(|token| seen.insert(token.term.clone()))
+            .collect();
         if terms.is_empty() {
             // Only function words: better to search for them than for nothing.
             terms = all.iter().filter(|token| seen.insert(token.term.clone())).cloned().collect();
@@ -63,7 +62,12 @@ impl Question {
     }
 }
 
-/// Words of asking.
+/// Whether a word says how the question is to be answered, which no document does: `explain`, or `large` after `how`.
+fn asks(all: &[Token], at: usize) -> bool {
+    let how = at > 0 && all[at - 1].word == "how";
+    ASKS.contains(&all[at].word.as_str()) || how && MEASURES.contains(&all[at].word.as_str())
+}
+
 const ASKS: &[&str] = &[
     "happen",
     "happens",
@@ -78,6 +82,10 @@ const ASKS: &[&str] = &[
     "summarise",
     "mean",
     "means",
+];
+const MEASURES: &[&str] = &[
+    "many", "large", "big", "long", "old", "tall", "far", "high", "fast", "often", "deep", "wide", "heavy", "strong",
+    "likely",
 ];
 
 /// "What is ..." and the like; whether that is all of it is told by the number of terms.
