@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard::broker::dead_letter::Reason;
 use callboard::diag::{ECHO, Echo, echo};
-use callboard::{Capability, Error};
+use callboard::{Capability, Context, Error};
 use tokio::time::Instant;
 
 use crate::kit::*;
@@ -17,6 +17,8 @@ on_both_wings! {
     a_pending_ask_fails_at_once_when_its_cell_is_killed_and_the_address_goes_on,
     scaling_a_pool_changes_how_much_runs_at_a_time,
     a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason,
+    an_asker_that_goes_away_takes_its_request_along,
+    an_ask_ends_at_its_deadline_with_the_best_answer_so_far,
 }
 
 async fn an_ask_is_answered_and_a_task_is_done(wing: &Wing) {
@@ -109,4 +111,43 @@ async fn a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason(wing: &W
     const BY_HAND: Capability<String, u32> = Capability::new("test.count");
     assert!(matches!(node.ask(BY_HAND, "seven".into()).await, Err(Error::Decode { .. })));
     assert_eq!(dead(&node).await[0].reason, Reason::Undecodable);
+}
+
+async fn an_asker_that_goes_away_takes_its_request_along(wing: &Wing) {
+    let (tell, dropped) = tokio::sync::oneshot::channel();
+    let guard = std::sync::Mutex::new(Some(Dropped(Some(tell))));
+    let service = WAIT.by_fn(move |_ctx, ms: u64| {
+        let guard = guard.lock().unwrap().take();
+        async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            drop(guard);
+            Ok(ms)
+        }
+    });
+    let node = wing.node().serve(service).start().await.unwrap();
+    let asking = tokio::time::timeout(Duration::from_millis(50), node.ask(WAIT, 60_000).into_future()).await;
+    assert!(asking.is_err());
+    let gone = Instant::now();
+    dropped.await.unwrap();
+    assert!(gone.elapsed() < Duration::from_millis(10), "{:?}", gone.elapsed());
+    assert_eq!(node.ask(WAIT, 1).await.unwrap(), 1, "its slot is free");
+}
+
+async fn an_ask_ends_at_its_deadline_with_the_best_answer_so_far(wing: &Wing) {
+    let keeps = COUNT.by_fn(|ctx: Context, n: u32| async move {
+        if n > 0 {
+            ctx.keep(&n);
+        }
+        std::future::pending().await
+    });
+    let node = wing.node().serve(keeps.deadline(Duration::from_millis(300))).start().await.unwrap();
+    let began = Instant::now();
+    assert!(matches!(node.ask(COUNT, 0).await, Err(Error::Deadline { .. })));
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    let Err(Error::Failed { failure, .. }) = node.ask(COUNT, 7).await else { panic!("it never answers") };
+    assert_eq!(failure.partial.unwrap().value().unwrap(), 7);
+    let impatient = node.ask(COUNT, 0).deadline(Duration::from_millis(50));
+    let began = Instant::now();
+    assert!(matches!(impatient.await, Err(Error::Deadline { .. })));
+    assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use callboard::{Context, Error, Failure, Result};
+use callboard::broker::task::Status;
+use callboard::{Context, Error, EventKind, Failure, Result, StateKey};
+use tokio::time::Instant;
 
 use crate::kit::*;
 
@@ -12,6 +14,9 @@ on_both_wings! {
     delegation_deeper_than_the_pool_is_wide_does_not_deadlock,
     a_second_attempt_finds_its_children_and_steps_done,
     the_same_key_with_another_input_is_refused_as_diverged,
+    a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
+    a_delegation_that_is_dropped_half_way_leaves_no_child_at_work,
+    a_context_is_useless_once_its_request_has_ended,
 }
 
 /// A pool of one, nested five deep: each parent must leave its slot to its child.
@@ -62,4 +67,71 @@ async fn the_same_key_with_another_input_is_refused_as_diverged(wing: &Wing) {
     }
     let node = wing.node().serve(COUNT.by_fn(parent)).serve(WAIT.by_fn(wait)).start().await.unwrap();
     assert_eq!(node.submit(COUNT, 7).await.unwrap().outcome().await.unwrap(), 7);
+}
+
+/// The store may still write a record whose call was dropped. The attempt must know of it, or all its later writes look as
+/// if they came from an attempt that was replaced.
+async fn a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt(wing: &Wing) {
+    async fn impatient(ctx: Context, n: u32) -> Result<u32> {
+        tokio::select! {
+            biased;
+            step = ctx.step("dropped", async || Ok(n)) => drop(step),
+            () = std::future::ready(()) => {}
+        }
+        let kept: u32 = ctx.step("kept", async || Ok(n)).await?;
+        Ok(kept)
+    }
+    let node = wing.node().serve(COUNT.by_fn(impatient)).start().await.unwrap();
+    let began = Instant::now();
+    let reply = node.submit(COUNT, 5).await.unwrap().reply().await.unwrap();
+    assert_eq!((reply.value, reply.attempt), (5, 1));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+async fn a_delegation_that_is_dropped_half_way_leaves_no_child_at_work(wing: &Wing) {
+    async fn impatient(ctx: Context, n: u32) -> Result<u32> {
+        tokio::select! {
+            biased;
+            child = ctx.delegate(WAIT, 3_600_000).key("child").into_future() => drop(child),
+            () = std::future::ready(()) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok(n)
+    }
+    let node = wing.node().serve(COUNT.by_fn(impatient)).serve(WAIT.by_fn(wait)).start().await.unwrap();
+    assert_eq!(node.submit(COUNT, 5).await.unwrap().outcome().await.unwrap(), 5);
+    a_moment().await;
+    assert_eq!(node.metrics().running, 0);
+    assert_eq!(statuses(&node).await, [Status::Completed, Status::Cancelled]);
+}
+
+async fn a_context_is_useless_once_its_request_has_ended(wing: &Wing) {
+    const KEY: StateKey<u32> = StateKey::run("left");
+    const SAID: EventKind<u32> = EventKind::new("test.said");
+    let (leak, leaked) = tokio::sync::oneshot::channel();
+    let leak = std::sync::Mutex::new(Some(leak));
+    let leaky = COUNT.by_fn(move |ctx: Context, n: u32| {
+        if let Some(leak) = leak.lock().unwrap().take() {
+            leak.send(ctx).unwrap();
+        }
+        async move { Ok(n) }
+    });
+    let node = wing.node().serve(leaky).serve(WAIT.by_fn(wait)).start().await.unwrap();
+    node.submit(COUNT, 5).await.unwrap().outcome().await.unwrap();
+    let ctx = leaked.await.unwrap();
+    let ended = ctx.cancelled().await;
+    assert!(matches!(ended, Error::Cancelled { .. }), "{ended}");
+    let refusals = [
+        ctx.ask(WAIT, 1).await.err(),
+        ctx.tell(WAIT, 1).await.err(),
+        ctx.delegate(WAIT, 1).await.err(),
+        ctx.step("late", async || Ok(1)).await.err(),
+        ctx.emit(SAID, 1).await.err(),
+        ctx.state(KEY).set(1).await.err(),
+        ctx.state(KEY).get().await.err(),
+    ];
+    for (n, refusal) in refusals.into_iter().enumerate() {
+        assert!(matches!(refusal, Some(Error::Cancelled { .. })), "call {n}: {refusal:?}");
+    }
+    assert_eq!(statuses(&node).await, [Status::Completed]);
 }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use callboard::broker::clock::Clock;
 use callboard::broker::dead_letter::DeadLetter;
+use callboard::broker::task::Status;
+use callboard::broker::tasks::TaskFilter;
 use callboard::broker::{Broker, memory, sqlite};
 use callboard::diag::Echo;
 use callboard::{Capability, Context, Node, NodeBuilder, Result};
@@ -77,4 +79,25 @@ pub(crate) fn figures(node: &Node, pool: &str) -> callboard::Value {
 pub(crate) async fn dead(node: &Node) -> Vec<DeadLetter> {
     node.broker().tasks.depth().await.unwrap();
     node.broker().dead.list(0, 100).await.unwrap()
+}
+
+/// Where the tasks of a node stand, in the order of submission.
+pub(crate) async fn statuses(node: &Node) -> Vec<Status> {
+    let tasks = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
+    tasks.into_iter().map(|view| view.status).collect()
+}
+
+/// Lets a little time pass, so that what was begun is at work.
+pub(crate) async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Says when it is dropped.
+pub(crate) struct Dropped(pub(crate) Option<tokio::sync::oneshot::Sender<()>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        // Nobody has to listen.
+        let _ = self.0.take().map(|tell| tell.send(()));
+    }
 }
