@@ -3,10 +3,12 @@
 //! The wings store differently and must say the same, so the words are put together here, once. Pure: time is an
 //! argument. A payload is encoded only when somebody reads it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::json;
 
-use crate::clock::Millis;
+use crate::clock::{Millis, millis};
 use crate::code;
 use crate::dead_letter::{NewDeadLetter, Reason};
 use crate::error::{Class, Error, Remote, Result};
@@ -149,6 +151,12 @@ pub fn changed(change: &Change) -> NewEvent {
         task: change.task.as_ref().map(|(task, _)| task.clone()),
         payload: Payload::of(payload),
     }
+}
+
+/// From when on a task that is given back may be handed out again. At once is 0 and not now: a clock that is set back must
+/// not make anybody wait.
+pub fn not_before(now: Millis, delay: Duration) -> Millis {
+    if delay.is_zero() { 0 } else { now.saturating_add(millis(delay)) }
 }
 
 /// The dead letter and the outcome of a task that the queue found spent; the letter is stored first.

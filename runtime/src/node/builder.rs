@@ -8,7 +8,7 @@ use callboard_broker::error::{Error, Result};
 use callboard_broker::id::NodeName;
 use callboard_broker::{Broker, memory, sqlite};
 
-use super::child::Child;
+use super::child::{Child, Pools};
 use super::{Inner, Node, Supervisor};
 use crate::cell::heart::beat;
 use crate::cell::hub::Hub;
@@ -85,9 +85,9 @@ impl NodeBuilder {
             Store::Given(broker) => broker,
         };
         let hub = Hub::new(name, broker);
-        let mut pools = Vec::new();
+        let mut pools = Pools::default();
         let agents = self.children.into_iter().fold(Supervisor::new("agents"), Supervisor::child);
-        let agents = agents.child(crate::workflow::service()).open(&hub, hub.name.as_str(), &mut pools);
+        let agents = agents.child(crate::workflow::service()).open(&hub, hub.name.as_str(), &mut pools.0);
         let spec =
             agents.and_then(|agents| root(&hub, agents, self.intensity)).map_err(|e| Error::decode(e.to_string()))?;
         let tree = Tree::builder(spec).start().await.map_err(not_started)?;

@@ -107,6 +107,16 @@ impl Supervisor {
     }
 }
 
+/// The pools of a node, in start order. They serve until this is dropped, or were closed before.
+#[derive(Default)]
+pub(crate) struct Pools(pub(crate) Vec<Opened>);
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|opened| opened.pool.close());
+    }
+}
+
 /// A pool and where it stands in the tree.
 #[derive(Clone)]
 pub(crate) struct Opened {

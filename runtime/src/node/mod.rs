@@ -37,7 +37,7 @@ pub use child::{Child, Supervisor};
 pub use streams::Event;
 pub use submit::Submit;
 
-use child::Opened;
+use child::{Opened, Pools};
 use client::Client;
 
 /// A running node. Cheap to clone. The last clone that goes away stops it at once; [`shutdown`](Node::shutdown) drains.
@@ -49,7 +49,7 @@ pub struct Node {
 pub(crate) struct Inner {
     hub: Arc<Hub>,
     tree: Tree,
-    pools: Vec<Opened>,
+    pools: Pools,
 }
 
 impl Node {
@@ -124,7 +124,7 @@ impl Node {
 
     pub(crate) async fn scale_named(&self, capability: &str, workers: usize) -> Result<()> {
         let serves = |o: &&Opened| o.pool.doors.iter().any(|door| door.capability.as_str() == capability);
-        let opened = self.inner.pools.iter().find(serves);
+        let opened = self.inner.pools.0.iter().find(serves);
         let opened = opened.ok_or_else(|| Error::NoRecipient { to: capability.into() })?;
         let stopping = |e: crate::tree::TreeError| Error::unavailable(e.to_string());
         let info = self.tree();
@@ -166,7 +166,7 @@ impl Node {
 
     /// The pools of this node with their figures, in start order.
     pub fn agents(&self) -> Vec<(String, Value)> {
-        self.inner.pools.iter().map(|opened| (opened.pool.name.to_string(), opened.pool.figures())).collect()
+        self.inner.pools.0.iter().map(|opened| (opened.pool.name.to_string(), opened.pool.figures())).collect()
     }
 
     /// The capabilities that this node serves, by name.

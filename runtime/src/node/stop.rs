@@ -68,20 +68,10 @@ impl Node {
 impl Inner {
     /// Once everything has stopped: waits until the store knows what was cut off, and serves no more.
     async fn leave(&self) {
-        self.close();
+        self.pools.0.iter().for_each(|opened| opened.pool.close());
         if tokio::time::timeout(SETTLE, self.hub.heart.until_empty()).await.is_err() {
             tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
         }
-    }
-
-    fn close(&self) {
-        self.pools.iter().for_each(|opened| opened.pool.close());
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 

@@ -51,6 +51,15 @@ impl Wing {
         self.open("store")
     }
 
+    /// A node over an empty store, in real time.
+    pub(crate) fn live(&self) -> NodeBuilder {
+        let broker = match &self.0 {
+            None => memory::open(memory::Options::default()),
+            Some(dir) => sqlite::open(dir.path().join("live"), sqlite::Options::default()).unwrap(),
+        };
+        Node::over(broker).name("n")
+    }
+
     /// A node over an empty store.
     pub(crate) fn node(&self) -> NodeBuilder {
         Node::over(self.broker()).name("n")

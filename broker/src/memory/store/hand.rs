@@ -113,7 +113,7 @@ impl Store {
 
     pub(in super::super) fn release(&mut self, back: GiveBack, now: Millis) -> Result<()> {
         let GiveBack { fence, reason, error, delay, agent } = back;
-        let not_before = now.saturating_add(crate::clock::millis(delay));
+        let not_before = facts::not_before(now, delay);
         let kept = self.holder(&fence)?;
         kept.append([Entry::Released { reason, error, not_before, agent }], now);
         kept.tell(None);

@@ -47,7 +47,7 @@ pub(super) fn release(turn: &mut Turn<'_>, back: &GiveBack) -> Done<Result<()>> 
         Ok(seq) => seq,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let not_before = turn.now.saturating_add(millis(*delay));
+    let not_before = facts::not_before(turn.now, *delay);
     let entry = Entry::Released { reason: *reason, error: error.clone(), not_before, agent: agent.clone() };
     record_all(turn, seq, fence, &[entry])?;
     let free = *reason != Release::Retry;
