@@ -35,7 +35,7 @@ async fn order(ctx: Context, cents: u32) -> Result<String> {
 async fn main() -> Result<()> {
     let node = Node::embedded().name("demo").serve(ORDER.by_fn(order)).start().await?;
 
-    let mut live = node.events();
+    let mut live = node.events().await?;
     node.submit(ORDER, 250).run("o-17").await?.outcome().await?;
     node.submit(ORDER, 150).run("o-18").await?.outcome().await?;
     let (mut of_runs, mut numbers) = (0, Vec::new());

@@ -13,7 +13,7 @@
 //! facts    demo.facts  completed
 //! draft    demo.draft  completed
 //! title    demo.title  completed
-//! page     demo.page   completed
+//! page     demo.page  completed
 //! ```
 
 use callboard::broker::tasks::TaskFilter;

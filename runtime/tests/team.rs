@@ -92,7 +92,7 @@ async fn a_worker_that_asks_for_another_plan_gets_one() {
     let lead = Supervisor::new("research").child(team::research::Lead::service()).child(scripted);
     let top = Supervisor::new("executive").child(team::executive::Executive::service()).child(lead);
     let node = Node::embedded().serve(top).start().await.unwrap();
-    let mut events = node.events();
+    let mut events = node.events().await.unwrap();
     let brief = ask(&node, "Who was it?", folder().path()).await.unwrap();
     assert_eq!((brief.revisions, brief.plan[1].question.as_str()), (1, "Who opened the new school?"));
     let revised = loop {

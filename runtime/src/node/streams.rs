@@ -31,35 +31,20 @@ impl Deref for Event {
 }
 
 impl Node {
-    /// The facts that are recorded from now on, in order.
-    pub fn events(&self) -> Updates<Result<Event>> {
-        self.follow(EventFilter::default(), None)
+    /// The facts that are recorded from now on, in order: from when this has resolved, nothing is missed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be read.
+    pub async fn events(&self) -> Result<Updates<Result<Event>>> {
+        let newest = self.broker().events.last().await?;
+        Ok(self.replay(EventFilter::default(), newest + 1))
     }
 
     /// The facts that pass the filter: what is stored from number `from` on (from 1), then what is recorded, without a
     /// gap between the two.
     pub fn replay(&self, filter: EventFilter, from: u64) -> Updates<Result<Event>> {
-        self.follow(filter, Some(from))
-    }
-
-    fn follow(&self, filter: EventFilter, from: Option<u64>) -> Updates<Result<Event>> {
         let events = self.broker().events.clone();
-        // The number of the newest event is asked for here and now, so that nothing between this call and the first
-        // read is missed.
-        let opening: callboard_broker::BoxFuture<'static, Result<Box<dyn EventStream>>> = {
-            let events = events.clone();
-            let newest = from.is_none().then(|| self.spawned_last());
-            Box::pin(async move {
-                let from = match (from, newest) {
-                    (Some(from), _) => from,
-                    (None, Some(newest)) => {
-                        newest.await.map_err(|_| Error::unavailable("the runtime is stopping"))?? + 1
-                    }
-                    (None, None) => 1,
-                };
-                events.follow(filter, from).await
-            })
-        };
+        let opening = Box::pin(async move { events.follow(filter, from).await });
         Updates::unfold(Reading::Opening(opening), |reading| async move {
             let mut stream = match reading {
                 Reading::Opening(opening) => match opening.await {
@@ -75,11 +60,6 @@ impl Node {
                 Err(error) => Some((Err(error), Reading::Ended)),
             }
         })
-    }
-
-    fn spawned_last(&self) -> tokio::task::JoinHandle<Result<u64>> {
-        let events = self.broker().events.clone();
-        tokio::spawn(async move { events.last().await })
     }
 
     /// What the agents of this node say from now on while they work: progress and pieces of answers. What is missed by

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use callboard_tests::programs::cargo;
 use serde_json::Value;
-
-use crate::tree::root;
 
 /// What `cargo metadata` says.
 pub(crate) struct Metadata(Value);
@@ -13,9 +12,8 @@ pub(crate) struct Metadata(Value);
 impl Metadata {
     /// Of the workspace on this platform, without asking a registry: what others need may never have been fetched.
     pub(crate) fn of_workspace() -> Self {
-        let cargo = Command::new(env!("CARGO"))
+        let cargo = cargo()
             .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", &platform()])
-            .current_dir(root())
             .output()
             .expect("cargo runs");
         assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));

@@ -1,6 +1,7 @@
 //! Lists that must be complete: examples, error codes.
 
 use callboard_broker::code::Code;
+use callboard_tests::shown::of_example;
 
 /// Lines of an example, and of the first one.
 const EXAMPLE: usize = 100;
@@ -22,7 +23,7 @@ pub(crate) fn examples(files: &[(&str, &str)], manifest: &str, pages: &str) -> V
         if !pages.contains(&format!("--example {name}")) && !pages.contains(&format!("examples/{name}.rs")) {
             found.push(format!("examples/{name}.rs is on no page"));
         }
-        if !text.starts_with("//! ") || expected(text).is_empty() {
+        if !text.starts_with("//! ") || of_example(text).is_empty() {
             found.push(format!("examples/{name}.rs does not say what you will see"));
         }
         let foreign = text.lines().filter_map(|line| line.strip_prefix("use ")).find(|used| {
@@ -34,14 +35,6 @@ pub(crate) fn examples(files: &[(&str, &str)], manifest: &str, pages: &str) -> V
     let gone = listed.filter(|name| *name != "callboard-examples" && !sources.iter().any(|(known, _)| known == name));
     found.extend(gone.map(|name| format!("examples/Cargo.toml lists {name}, which is not there")));
     found
-}
-
-/// What an example says that a reader will see: the lines of the block in its head.
-pub(crate) fn expected(source: &str) -> Vec<&str> {
-    let head =
-        source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(line));
-    let block = head.skip_while(|line| !line.starts_with("```text")).skip(1);
-    block.take_while(|line| !line.starts_with("```")).collect()
 }
 
 /// Codes that the index does not list with their title, and rows of the index that are no code.
@@ -59,7 +52,6 @@ fn an_example_that_is_not_listed_or_explained_is_found() {
     let good = "//! Says hello.\n//!\n//! ```text\n//! hello\n//! ```\nuse callboard::Node;\nfn main() {}\n";
     let (manifest, pages) = ("[[example]]\nname = \"hello\"\n", "`examples/hello.rs`");
     assert_eq!(examples(&[("examples/hello.rs", good)], manifest, pages), Vec::<String>::new());
-    assert_eq!(expected(good), ["hello"]);
     let long = format!("{good}{}", "\n".repeat(EXAMPLE));
     assert_eq!(examples(&[("examples/hello.rs", &long)], manifest, pages).len(), 1);
     let bad = "use serde::Serialize;\nfn main() {}\n";

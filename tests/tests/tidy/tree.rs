@@ -1,7 +1,9 @@
 //! The files of the workspace, as text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use callboard_tests::programs::root;
 
 /// Every text file that belongs to the project, by its path from the root.
 pub(crate) struct Tree {
@@ -11,8 +13,8 @@ pub(crate) struct Tree {
 impl Tree {
     /// Reads the workspace; what is built, and what version control keeps, is left out.
     pub(crate) fn read() -> Self {
-        let (root, mut files) = (root(), BTreeMap::new());
-        walk(&root, &root, &mut files);
+        let mut files = BTreeMap::new();
+        walk(root(), root(), &mut files);
         Self { files }
     }
 
@@ -50,11 +52,6 @@ impl Tree {
         };
         self.sources().filter_map(|(path, _)| room(path)).collect()
     }
-}
-
-/// The root of the workspace.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
