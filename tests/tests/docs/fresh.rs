@@ -22,19 +22,21 @@ pub(crate) struct Program {
     prints: Option<String>,
 }
 
-/// The programs of a page. A block without a `main` goes on with the program above it.
-pub(crate) fn programs(page: &Page) -> Vec<Program> {
+/// The dependency lines of a page, or of the README.
+pub(crate) fn dependencies(page: &Page) -> Option<&Block> {
+    page.blocks.iter().find(|block| block.language == "toml" && block.text.starts_with("[dependencies]"))
+}
+
+/// The programs of a page, with the dependency `lines` of the README unless it shows its own. A block without a `main`
+/// goes on with the program above it.
+pub(crate) fn programs(page: &Page, lines: &str) -> Vec<Program> {
     let mut found: Vec<Program> = Vec::new();
-    let mut dependencies = String::new();
+    let dependencies = dependencies(page).map_or(lines, |block| &block.text).to_owned();
     for (at, block) in page.blocks.iter().enumerate() {
         let here = format!("{}:{}", page.path, block.line);
-        if block.language == "toml" && block.text.starts_with("[dependencies]") {
-            dependencies.clone_from(&block.text);
-        }
         if block.language != "rust" {
             continue;
         }
-        assert!(!dependencies.is_empty(), "{here}: the page shows no dependency lines before its program");
         let is_test = block.text.contains("::test]") || block.text.contains("#[test]");
         let whole = block.text.contains("fn main()");
         let above = found.last().filter(|_| !whole).map(|above| above.source.clone()).unwrap_or_default();
@@ -158,7 +160,7 @@ fn both(output: &Output) -> String {
 #[test]
 fn a_program_takes_the_lines_of_its_page_and_goes_on_with_what_stands_above() {
     let text = "```toml\n[dependencies]\na = \"1\"\n```\n```rust\nfn main() {}\n```\n```text\nhello\n```\n```rust\n#[test]\nfn t() {}\n```\n";
-    let found = programs(&Page { path: "docs/a.md".into(), blocks: crate::blocks::of(text) });
+    let found = programs(&Page { path: "docs/a.md".into(), blocks: crate::blocks::of(text) }, "");
     assert_eq!(
         (found[0].at.as_str(), found[0].prints.as_deref(), found[0].is_test),
         ("docs/a.md:5", Some("hello\n"), false)

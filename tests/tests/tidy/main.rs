@@ -87,6 +87,12 @@ fn every_error_code_is_listed() {
 }
 
 #[test]
+fn the_readme_begins_with_what_works() {
+    let tree = Tree::read();
+    holds(pages::readme(tree.text("README.md"), tree.text(".ci/run")));
+}
+
+#[test]
 fn architecture_names_every_room() {
     let tree = Tree::read();
     holds(pages::rooms(&tree.rooms(), tree.text("ARCHITECTURE.md")));
