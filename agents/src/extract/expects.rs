@@ -1,6 +1,7 @@
 //! The kind of answer that a question expects, and whether a sentence holds one.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use super::token::Token;
 
@@ -58,7 +59,7 @@ impl Expects {
             Expects::Name => grade(any(&name), false),
             Expects::Person => grade(any(&name), any(&|at| at > 0 && name(at) && sentence[at - 1].capital)),
             Expects::Time => grade(any(&|at| fresh[at] && is_time(&sentence[at])), false),
-            Expects::Reason => grade(any(&|at| fresh[at] && REASONS.contains(&sentence[at].word.as_str())), false),
+            Expects::Reason => grade(any(&|at| fresh[at] && REASONS.contains(sentence[at].word.as_str())), false),
             Expects::Number => {
                 let number = |at: usize| fresh[at] && is_number(&sentence[at]);
                 let of_what = |at: usize| sentence[at + 1..].iter().take(3).any(|after| counts(after, question));
@@ -80,98 +81,30 @@ fn counts(after: &Token, question: &[Token]) -> bool {
 
 /// Whether a token is a number in digits or in words.
 pub(crate) fn is_number(token: &Token) -> bool {
-    token.digit || NUMBERS.contains(&token.word.as_str())
+    token.digit || NUMBERS.contains(token.word.as_str())
 }
 
 fn is_time(token: &Token) -> bool {
     let year = token.word.len() == 4 && token.word.parse::<u16>().is_ok_and(|year| (1000..2100).contains(&year));
-    year || TIMES.contains(&token.word.as_str()) || token.digit && token.word.ends_with(['s', 'h'])
+    year || TIMES.contains(token.word.as_str()) || token.digit && token.word.ends_with(['s', 'h'])
 }
 
-const TIMES: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-    "century",
-    "centuries",
-    "today",
-    "bc",
-    "ad",
-    "bce",
-    "ce",
-    "spring",
-    "summer",
-    "autumn",
-    "winter",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-];
-const NUMBERS: &[&str] = &[
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-    "billion",
-    "half",
-    "dozen",
-    "twice",
-    "zero",
-];
-const REASONS: &[&str] = &[
-    "because",
-    "due",
-    "since",
-    "reason",
-    "reasons",
-    "cause",
-    "caused",
-    "causes",
-    "order",
-    "result",
-    "therefore",
-    "so",
-    "to",
-];
+static TIMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "january february march april may june july august september october november december century centuries today bc \
+     ad bce ce spring summer autumn winter monday tuesday wednesday thursday friday saturday sunday"
+        .split(' ')
+        .collect()
+});
+static NUMBERS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen \
+     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion half \
+     dozen twice zero"
+        .split(' ')
+        .collect()
+});
+static REASONS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "because due since reason reasons cause caused causes order result therefore so to".split(' ').collect()
+});
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,8 @@ mod question;
 mod quote;
 mod rank;
 mod sentence;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use answer::{Answer, Claim, Options};

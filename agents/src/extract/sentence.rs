@@ -3,7 +3,9 @@
 //! Cutting too often is worse than cutting too seldom (half a sentence misquotes its author), so a full stop ends a
 //! sentence only where neither the word before it nor the one after speaks against that.
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// The sentences of `text` as byte ranges without surrounding white space. Items of a list, and what is set apart by a
 /// blank line, count as sentences.
@@ -88,20 +90,20 @@ fn ends(text: &str, at: usize, c: char, end: usize) -> bool {
     let following: String = after.trim_start().chars().take_while(|c| c.is_alphanumeric()).collect();
     if word.contains('.') && !bare.is_empty() && bare.chars().count() <= 4 {
         // "U.S. Army" goes on, "the U.S. The army" does not.
-        return STARTERS.contains(&following.as_str()) && bare != "eg" && bare != "ie";
+        return STARTERS.contains(following.as_str()) && bare != "eg" && bare != "ie";
     }
     if word.chars().count() == 1 && word.chars().all(char::is_uppercase) {
         // An initial, unless a sentence ends in a letter ("vitamin C").
-        return STARTERS.contains(&following.as_str());
+        return STARTERS.contains(following.as_str());
     }
-    if NEVER.contains(&bare.as_str()) {
+    if NEVER.contains(bare.as_str()) {
         return false;
     }
-    if BEFORE_NUMBER.contains(&bare.as_str()) && next.is_numeric() {
+    if BEFORE_NUMBER.contains(bare.as_str()) && next.is_numeric() {
         return false;
     }
-    if SOMETIMES.contains(&bare.as_str()) {
-        return STARTERS.contains(&following.as_str());
+    if SOMETIMES.contains(bare.as_str()) {
+        return STARTERS.contains(following.as_str());
     }
     // The number of a list item.
     !(bare.len() <= 2 && bare.chars().all(|c| c.is_ascii_digit()) && opens_line(&text[..at - bare.len()]))
@@ -139,68 +141,26 @@ pub(crate) fn is_item(line: &str) -> bool {
 }
 
 /// Abbreviations that something always follows.
-const NEVER: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "prof", "st", "gen", "col", "lt", "sgt", "capt", "rev", "hon", "sen", "rep", "gov",
-    "pres", "vs", "cf", "eg", "ie", "al", "ca", "approx", "dept", "fig", "figs", "eq", "viz", "mt", "ft", "adm",
-    "cmdr", "maj",
-];
+static NEVER: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "mr mrs ms dr prof st gen col lt sgt capt rev hon sen rep gov pres vs cf eg ie al ca approx dept fig figs eq viz \
+     mt ft adm cmdr maj"
+        .split(' ')
+        .collect()
+});
 /// Abbreviations of what is counted.
-const BEFORE_NUMBER: &[&str] = &[
-    "no", "nos", "vol", "p", "pp", "ch", "sec", "art", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sept", "sep",
-    "oct", "nov", "dec", "c",
-];
+static BEFORE_NUMBER: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "no nos vol p pp ch sec art jan feb mar apr jun jul aug sept sep oct nov dec c".split(' ').collect()
+});
 /// Abbreviations that may also stand last.
-const SOMETIMES: &[&str] =
-    &["inc", "ltd", "co", "corp", "jr", "sr", "etc", "bros", "ave", "blvd", "univ", "assn", "bc", "ad"];
+static SOMETIMES: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| "inc ltd co corp jr sr etc bros ave blvd univ assn bc ad".split(' ').collect());
 /// Capitalised words that hardly ever follow an abbreviation inside a sentence.
-const STARTERS: &[&str] = &[
-    "The",
-    "A",
-    "An",
-    "In",
-    "It",
-    "Its",
-    "He",
-    "She",
-    "They",
-    "This",
-    "These",
-    "That",
-    "Those",
-    "There",
-    "We",
-    "His",
-    "Her",
-    "Their",
-    "On",
-    "At",
-    "As",
-    "By",
-    "For",
-    "From",
-    "After",
-    "Before",
-    "During",
-    "When",
-    "While",
-    "However",
-    "But",
-    "And",
-    "Although",
-    "Since",
-    "If",
-    "Some",
-    "Many",
-    "Most",
-    "Other",
-    "With",
-    "To",
-    "One",
-    "Another",
-    "Such",
-    "Both",
-    "According",
-];
+static STARTERS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "The A An In It Its He She They This These That Those There We His Her Their On At As By For From After Before \
+     During When While However But And Although Since If Some Many Most Other With To One Another Such Both According"
+        .split(' ')
+        .collect()
+});
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,12 @@ const UNSEEN: &str = "head, script, style, noscript, template, svg, iframe, sele
 const RUN_TOGETHER: &str = "dt, dd, figcaption, caption, summary, header, main, nav, footer, aside";
 const MARK: char = '\u{e000}';
 
+/// Bytes of a page that are searched for the first letters of its next block and for its first word, and blocks that may
+/// not be found before the search is given up: a page of many blocks must not be read once for each.
+const NEAR: usize = 32 << 10;
+const FAR: usize = 512 << 10;
+const MISSES: usize = 1_000;
+
 /// Between items and rows: white space that ends a sentence (see `sentence.rs`) but is no line of the file.
 const BREAK: char = '\u{2029}';
 
@@ -65,7 +71,7 @@ fn headings(page: &Readability) -> Vec<(usize, String)> {
 
 fn blocks(text: &str, title: &str, headings: &[(usize, String)], html: &str) -> Vec<Passage> {
     let mut above: Vec<(usize, &str)> = vec![(0, title)];
-    let mut place = Place { html, at: 0, line: 1 };
+    let mut place = Place { html, at: 0, line: 1, misses: 0 };
     let mut passages = Vec::new();
     let around = |c: char| c.is_whitespace() || c == MARK;
     for block in text.split("\n\n").map(|block| block.trim_matches(around)).filter(|block| !block.is_empty()) {
@@ -90,21 +96,35 @@ struct Place<'a> {
     html: &'a str,
     at: usize,
     line: u32,
+    misses: usize,
 }
 
 impl Place<'_> {
     /// The line on which a block begins: where its first letters are, or else its first word of some length. That of the
     /// block before if neither is there as it is, for instance because of entities.
     fn of(&mut self, block: &str) -> u32 {
-        let rest = &self.html[self.at..];
         let start = block.char_indices().nth(24).map_or(block.len(), |(at, _)| at);
-        let word =
-            || block.split([' ', '\n', MARK]).take(6).filter(|word| word.len() > 3).find_map(|word| rest.find(word));
-        if let Some(found) = rest.find(&block[..start]).or_else(word) {
-            self.line += rest[..found].matches('\n').count() as u32;
-            self.at += found;
+        let found = self.ahead(NEAR).find(&block[..start]).or_else(|| {
+            let mut words = block.split([' ', '\n', MARK]).take(6).filter(|word| word.len() > 3);
+            words.next().and_then(|word| self.ahead(FAR).find(word))
+        });
+        match found {
+            None if self.misses == MISSES => {}
+            None => self.misses += 1,
+            Some(found) => {
+                self.line += self.html[self.at..self.at + found].matches('\n').count() as u32;
+                self.at += found;
+            }
         }
         self.line
+    }
+
+    fn ahead(&self, bytes: usize) -> &str {
+        if self.misses == MISSES {
+            return "";
+        }
+        let end = (self.at + bytes..self.html.len()).find(|end| self.html.is_char_boundary(*end));
+        &self.html[self.at..end.unwrap_or(self.html.len())]
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Limits {
     pub fetch: Duration,
     /// Redirects followed for one URL; default 5.
     pub redirects: u32,
-    /// For one PDF, which may be made to loop for ever; default 30 s.
-    pub pdf: Duration,
+    /// For parsing one PDF or web page, which may be made to take for ever; default 30 s.
+    pub parse: Duration,
 }
 
 impl Default for Limits {
@@ -33,7 +33,7 @@ impl Default for Limits {
             passages: 200_000,
             fetch: Duration::from_secs(20),
             redirects: 5,
-            pdf: Duration::from_secs(30),
+            parse: Duration::from_secs(30),
         }
     }
 }

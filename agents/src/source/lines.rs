@@ -32,6 +32,9 @@ impl Gather {
     /// Adds a line to the passage that is open; `unit` and `context` hold from its first line.
     pub(super) fn line(&mut self, line: Line<'_>, unit: Unit, context: &str) {
         if self.text.is_empty() {
+            if line.text.is_empty() {
+                return;
+            }
             (self.first, self.unit) = (line.number, unit);
             context.clone_into(&mut self.context);
         } else {
@@ -79,16 +82,16 @@ pub(super) fn split_long(passage: Passage, into: &mut Vec<Passage>) {
         into.push(passage);
         return;
     }
-    let mut start = 0;
-    while start < passage.text.len() {
-        let rest = &passage.text[start..];
+    let Passage { text, mut locator, unit, context } = passage;
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
         let length = if rest.len() < 2 * LONG { rest.len() } else { cut(rest) };
-        let text = rest[..length].to_owned();
-        if !text.trim().is_empty() {
-            let locator = passage.locator.after(&passage.text[..start]);
-            into.push(Passage { text, locator, unit: passage.unit, context: passage.context.clone() });
+        let (piece, after) = rest.split_at(length);
+        if !piece.trim().is_empty() {
+            into.push(Passage { text: piece.to_owned(), locator: locator.clone(), unit, context: context.clone() });
         }
-        start += length;
+        locator = locator.after(piece);
+        rest = after;
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
             if trimmed.starts_with(fence) && trimmed.trim_start_matches(&fence[..1]).is_empty() {
                 self.fence = None;
                 self.gather.close();
-            } else if !trimmed.is_empty() {
+            } else {
                 self.gather.line(line, Unit::Line, &self.context());
             }
             return;
@@ -84,14 +84,12 @@ impl<'a> Scan<'a> {
     }
 
     fn row(&mut self, line: Line<'a>, trimmed: &str) {
+        self.gather.close();
         let delimits = trimmed.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
         self.table = match self.table {
             Table::First(head) if delimits => Table::Rows(head.text.trim()),
             table if delimits => table,
-            Table::None => {
-                self.gather.close();
-                Table::First(line)
-            }
+            Table::None => Table::First(line),
             Table::First(first) => {
                 self.gather.alone(first, Unit::Whole, &self.context());
                 self.gather.alone(line, Unit::Whole, &self.context());
@@ -162,7 +160,7 @@ mod tests {
             "Intro *text*\nover two lines.",
             "## Table",
             "| 1 | 2 |",
-            "# not a heading\nlet x = 1;",
+            "# not a heading\n\nlet x = 1;",
             "- item one\n- item two",
             "# End",
             "Last.",

@@ -9,6 +9,8 @@ mod detect;
 mod error;
 #[cfg(feature = "web")]
 mod fetch;
+#[cfg(any(feature = "pdf", feature = "web"))]
+mod guard;
 #[cfg(feature = "web")]
 mod html;
 mod limits;
@@ -80,8 +82,11 @@ pub struct Passage {
 pub const CELL_END: &str = ";\u{2029}";
 
 impl Passage {
-    /// Whether a locator, as [`Locator`] prints it, points into this passage.
+    /// Whether a locator, as [`Locator`] prints it, points into this passage. An empty one points into every passage.
     pub fn is_at(&self, locator: &str) -> bool {
+        if locator.is_empty() {
+            return true;
+        }
         match (&self.locator, locator.strip_prefix("line ").map(str::parse::<u32>)) {
             (Locator::Line(first), Some(Ok(line))) => {
                 let lines = self.text.lines().count() as u32;
@@ -173,4 +178,20 @@ pub struct Skipped {
     pub source: String,
     /// A lowercase phrase, for instance `not text`.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locator_points_into_the_passage_that_has_its_line() {
+        let passage =
+            |locator| Passage { text: "a\nb".to_owned(), locator, unit: Unit::Sentence, context: String::new() };
+        let lines = passage(Locator::Line(3));
+        assert!(lines.is_at("line 3") && lines.is_at("line 4") && lines.is_at(""));
+        assert!(!lines.is_at("line 5") && !lines.is_at("line 2") && !lines.is_at("p. 3") && !lines.is_at("line x"));
+        assert!(passage(Locator::Page(3)).is_at("p. 3"));
+        assert!(passage(Locator::Row { table: "t".to_owned(), row: 3 }).is_at("t:3"));
+    }
 }

@@ -21,24 +21,24 @@ pub(super) fn parse(kind: Kind, bytes: Vec<u8>, limits: &Limits) -> Result<Vec<P
     Ok(match kind {
         Kind::Markdown => markdown::passages(read),
         Kind::Table => text::rows(read),
-        Kind::Html => return html(read),
+        Kind::Html => return html(read.to_owned(), limits),
         _ => text::passages(read),
     })
 }
 
 #[cfg(feature = "web")]
-fn html(text: &str) -> Result<Vec<Passage>, String> {
-    super::html::passages(text)
+fn html(text: String, limits: &Limits) -> Result<Vec<Passage>, String> {
+    super::guard::guarded("page", limits.parse, move || super::html::passages(&text))
 }
 
 #[cfg(not(feature = "web"))]
-fn html(_: &str) -> Result<Vec<Passage>, String> {
+fn html(_: String, _: &Limits) -> Result<Vec<Passage>, String> {
     Err("HTML, and this build has no feature `web`".to_owned())
 }
 
 #[cfg(feature = "pdf")]
 fn pdf(bytes: Vec<u8>, limits: &Limits) -> Result<Vec<Passage>, String> {
-    super::pdf::passages(bytes, limits.pdf)
+    super::guard::guarded("PDF", limits.parse, move || super::pdf::passages(&bytes))
 }
 
 #[cfg(not(feature = "pdf"))]

@@ -1,43 +1,16 @@
 //! PDFs, page by page.
-//!
-//! The reader of PDFs panics or loops on some broken files. So it works on a thread of its own, which is waited for
-//! only so long; a panic ends that thread and the file is skipped.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread::Builder;
-use std::time::Duration;
 
 use super::lines::split_long;
 use super::text;
 use super::{Locator, Passage};
 
-/// Fonts and pages may be nested deeper than a usual stack can follow.
-const STACK: usize = 16 << 20;
-
-/// The paragraphs of a PDF, each with its page.
+/// The paragraphs of a PDF, each with its page. May panic or loop: to be guarded.
 ///
 /// # Errors
-/// When it is broken, encrypted, has no text (scanned pages), or takes longer than `limit`. In that last case its thread
-/// goes on until it ends by itself.
-pub(super) fn passages(bytes: Vec<u8>, limit: Duration) -> Result<Vec<Passage>, String> {
-    let (send, receive) = sync_channel(1);
-    let read = move || {
-        let pages = catch_unwind(AssertUnwindSafe(|| pdf_extract::extract_text_from_mem_by_pages(&bytes)));
-        // Nobody waits any more if the limit has passed.
-        let _ = send.send(pages);
-    };
-    Builder::new()
-        .name("read-pdf".to_owned())
-        .stack_size(STACK)
-        .spawn(read)
-        .map_err(|error| format!("no thread for it: {error}"))?;
-    let pages = match receive.recv_timeout(limit) {
-        Ok(Ok(Ok(pages))) => pages,
-        Ok(Ok(Err(error))) => return Err(format!("broken PDF: {}", plain(&error.to_string()))),
-        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Err("broken PDF".to_owned()),
-        Err(RecvTimeoutError::Timeout) => return Err(format!("PDF not read within {} s", limit.as_secs())),
-    };
+/// When it is broken, encrypted, or has no text (scanned pages).
+pub(super) fn passages(bytes: &[u8]) -> Result<Vec<Passage>, String> {
+    let pages = pdf_extract::extract_text_from_mem_by_pages(bytes);
+    let pages = pages.map_err(|error| format!("broken PDF: {}", plain(&error.to_string())))?;
     let mut found = Vec::new();
     for (page, text) in (1..).zip(&pages) {
         for passage in text::passages(text) {
@@ -55,6 +28,9 @@ fn plain(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::guard::guarded;
     use super::*;
 
     /// A PDF whose pages have one line of text each.
@@ -87,11 +63,13 @@ mod tests {
         file.into_bytes()
     }
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    fn passages(bytes: Vec<u8>) -> Result<Vec<Passage>, String> {
+        guarded("PDF", Duration::from_secs(60), move || super::passages(&bytes))
+    }
 
     #[test]
     fn text_comes_with_its_page() {
-        let found = passages(pdf(&["The mill was built in 1843.", "It burnt in 1901."]), LIMIT).expect("text");
+        let found = passages(pdf(&["The mill was built in 1843.", "It burnt in 1901."])).expect("text");
         let found: Vec<(String, &str)> =
             found.iter().map(|passage| (passage.locator.to_string(), passage.text.trim())).collect();
         let expected = [("p. 1", "The mill was built in 1843."), ("p. 2", "It burnt in 1901.")];
@@ -102,16 +80,10 @@ mod tests {
     fn broken_and_empty_files_are_errors_and_no_panics() {
         let whole = pdf(&["The mill was built in 1843."]);
         for cut in [9, 60, whole.len() / 2] {
-            let why = passages(whole[..cut].to_vec(), LIMIT).expect_err("broken");
+            let why = passages(whole[..cut].to_vec()).expect_err("broken");
             assert!(why.starts_with("broken PDF"), "{why}");
         }
-        assert_eq!(passages(pdf(&[""]), LIMIT), Err("PDF without text".to_owned()));
-    }
-
-    #[test]
-    fn a_slow_file_is_given_up() {
-        let why = passages(pdf(&["The mill."; 50]), Duration::ZERO).expect_err("no time at all");
-        assert_eq!(why, "PDF not read within 0 s");
+        assert_eq!(passages(pdf(&[""])), Err("PDF without text".to_owned()));
     }
 
     #[test]
@@ -121,7 +93,7 @@ mod tests {
             let mut broken = whole.clone();
             broken[at] = b'<';
             // Either outcome is right: what matters is that there is one.
-            let _ = passages(broken, LIMIT);
+            let _ = passages(broken);
         }
     }
 }

@@ -4,7 +4,6 @@
 //! if the other number stands elsewhere in the same paragraph. So it is not enough that every word is in the source: each
 //! name and number must stand among the same neighbours there, or at least no other one may fit its place better.
 
-mod cited;
 mod negation;
 mod slots;
 

@@ -58,24 +58,3 @@ fn sentences_about_something_else_are_dropped() {
     assert_eq!(why(" ... "), "it says nothing");
     assert!(!check("John Bright had founded the League.", &[] as &[&str]).is_kept());
 }
-
-#[test]
-fn a_claim_is_checked_where_it_points() {
-    use crate::extract::Index;
-    use crate::source::{Document, Kind, Locator, Passage, Unit};
-    let passage = |text: &str, line| Passage {
-        text: text.to_owned(),
-        locator: Locator::Line(line),
-        unit: Unit::Sentence,
-        context: String::new(),
-    };
-    let passages =
-        vec![passage("The mill opened in 1801.\nIt closed in 1850.", 1), passage("The dam opened in 1902.", 4)];
-    let index = Index::new(vec![Document { source: "mill.txt".to_owned(), kind: Kind::Text, passages }]);
-    assert!(index.check("The mill closed in 1850.", "mill.txt", "line 2").is_kept());
-    assert!(!index.check("The dam opened in 1902.", "mill.txt", "line 2").is_kept());
-    assert!(index.check("The dam opened in 1902.", "mill.txt", "line 4").is_kept());
-    assert!(index.check("The dam opened in 1902.", "mill.txt", "").is_kept());
-    let Verdict::Dropped { why } = index.check("The dam opened in 1902.", "dam.txt", "") else { panic!("kept") };
-    assert_eq!(why, "there is no source dam.txt");
-}
