@@ -106,7 +106,11 @@ impl Attempt {
         {
             *dead = Some(Reason::Undecodable);
         }
+        let is_over = matches!(decided, Verdict::Finish(..));
         let ended = settling.settle(decided).await;
+        if is_over {
+            host.orphans.give_up();
+        }
         pool.stats.ended(ended, began.elapsed());
         hub.stats.ended(ended, began.elapsed());
         fatal

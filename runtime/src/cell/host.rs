@@ -20,7 +20,11 @@ use tokio::time::Instant;
 use super::grants::{Grants, Guarded};
 use super::hub::{Hub, Kept, Note, Said};
 use super::journal::Journal;
+use super::orphans::Orphans;
 use super::slot::Load;
+
+/// Wait before a wait for a child is begun again that the store could not answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One request's host.
 pub(crate) struct RequestHost {
@@ -30,6 +34,7 @@ pub(crate) struct RequestHost {
     journal: Option<Arc<Journal>>,
     load: Arc<Load>,
     hops: Vec<Arc<str>>,
+    pub(crate) orphans: Arc<Orphans>,
     /// Set once, when the request has ended or is no longer wanted.
     ended: watch::Sender<Option<Error>>,
     pub(crate) kept: Kept,
@@ -45,7 +50,9 @@ impl RequestHost {
     ) -> Arc<Self> {
         hops.push(facts.agent.clone());
         let (ended, _) = watch::channel(None);
-        Arc::new(Self { hub, facts, grants, journal, load: Arc::default(), hops, ended, kept: Kept::default() })
+        let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
+        let (load, kept) = (Arc::default(), Kept::default());
+        Arc::new(Self { hub, facts, grants, journal, load, hops, orphans, ended, kept })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
@@ -102,15 +109,12 @@ impl RequestHost {
         })
     }
 
-    /// Cancels a child that nobody waits for any more, if the request is still at work by then.
+    /// What becomes of a child that nobody waits for any more: nothing, once the request has ended.
     fn abandoner(&self) -> impl FnOnce(TaskId) + Send + use<> {
-        let (ended, tasks, agent) = (self.ended.subscribe(), self.hub.broker.tasks.clone(), self.facts.agent.clone());
+        let (ended, orphans) = (self.ended.subscribe(), self.orphans.clone());
         move |child| {
-            // A drop cannot wait; the cancel is one write and outlives nothing.
-            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
             if ended.borrow().is_none() {
-                runtime
-                    .spawn(async move { tasks.cancel(child, format!("{agent}, which no longer waits for it")).await });
+                orphans.add(child);
             }
         }
     }
@@ -170,9 +174,21 @@ impl Host for RequestHost {
         Box::pin(async move {
             let _open = self.load.wait();
             let limit = self.facts.deadline.saturating_duration_since(Instant::now());
-            let waiting = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, limit);
-            let outcome = self.within(waiting).await?.pop();
-            outcome.ok_or_else(|| Error::Deadline { to: format!("task {child}").into(), limit })
+            loop {
+                let left = self.facts.deadline.saturating_duration_since(Instant::now());
+                let waiting = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, left);
+                match self.within(waiting).await {
+                    Ok(mut outcomes) => {
+                        let late = || Error::Deadline { to: format!("task {child}").into(), limit };
+                        return outcomes.pop().ok_or_else(late);
+                    }
+                    // The child does not suffer from a store that is away, so neither does who waits for it.
+                    Err(Error::Unavailable { .. }) if left > LOOK_AGAIN => {
+                        self.within(async { Ok(tokio::time::sleep(LOOK_AGAIN).await) }).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         })
     }
 

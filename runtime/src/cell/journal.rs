@@ -7,6 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use callboard_agents::host::Order;
+use callboard_agents::keys::ChildKeys;
 use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
@@ -15,8 +17,7 @@ use callboard_broker::task::{Entry, Record, Status, Task};
 use callboard_broker::tasks::{Child, Fence};
 use tokio::sync::oneshot;
 
-use callboard_agents::host::Order;
-use callboard_agents::keys::ChildKeys;
+use super::append::append;
 
 /// How many generations of one child are looked up.
 const MAX_GENERATIONS: u32 = 1_000;
@@ -185,7 +186,7 @@ impl Journal {
         let tasks = broker.tasks.clone();
         let (reply, answer) = oneshot::channel();
         tokio::spawn(async move {
-            let written = tasks.append(fence.clone(), entries, children).await;
+            let written = append(&*tasks, &fence, &entries, &children).await;
             let made = written.map(|next| {
                 *fence = next;
                 then()

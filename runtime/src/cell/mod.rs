@@ -8,12 +8,13 @@
 //! | `attempt`, `settle`, `answer` | one task from claim to last write; one message |
 //! | `work` | a handler under all that may end it early |
 //! | `decide`, `declined` | what becomes of a task after an attempt, or without one: pure |
-//! | `host`, `journal`, `grants` | the inside of a `Context` |
+//! | `host`, `journal`, `append`, `orphans`, `grants` | the inside of a `Context` |
 //! | `heart` | claims, kept alive and written back whatever happens |
 //! | `hub`, `stats`, `catch` | what all cells share; counters; panics |
 
 mod actor;
 mod answer;
+mod append;
 mod attempt;
 mod catch;
 mod decide;
@@ -23,6 +24,7 @@ pub(crate) mod heart;
 mod host;
 pub(crate) mod hub;
 mod journal;
+mod orphans;
 pub(crate) mod pool;
 mod pump;
 mod settle;

@@ -1,6 +1,8 @@
 //! One request under all that may end it early.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use callboard_agents::service::Handler;
@@ -59,6 +61,12 @@ pub(crate) async fn work(
     let context = Context::new(host.clone());
     let handling = CatchPanic::new(async move { handler.handle(context, request).await });
     let mut handling = Box::pin(Slotted::new(handling, slots.clone(), host.load(), held));
+    let mut handling = poll_fn(move |cx| {
+        host.orphans.begin();
+        let polled = handling.as_mut().poll(cx);
+        host.orphans.end(matches!(polled, Poll::Pending | Poll::Ready(Ok(Ok(_)))));
+        polled
+    });
     let _ended = EndOnDrop(host);
     let load = host.load();
     let started = Instant::now();

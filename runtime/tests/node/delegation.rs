@@ -17,6 +17,8 @@ on_both_wings! {
     a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
     a_delegation_that_is_dropped_half_way_leaves_no_child_at_work,
     a_context_is_useless_once_its_request_has_ended,
+    an_attempt_that_fails_or_panics_leaves_its_children_to_the_next,
+    a_task_that_fails_for_good_takes_its_children_along,
 }
 
 /// A pool of one, nested five deep: each parent must leave its slot to its child.
@@ -134,4 +136,34 @@ async fn a_context_is_useless_once_its_request_has_ended(wing: &Wing) {
         assert!(matches!(refusal, Some(Error::Cancelled { .. })), "call {n}: {refusal:?}");
     }
     assert_eq!(statuses(&node).await, [Status::Completed]);
+}
+
+async fn an_attempt_that_fails_or_panics_leaves_its_children_to_the_next(wing: &Wing) {
+    async fn clumsy(ctx: Context, _: u32) -> Result<u32> {
+        let mut children = ctx.delegate_all(WAIT, [100, 5_000, 5_001]);
+        children.next().await.unwrap()?;
+        match ctx.attempt() {
+            1 => Err(Failure::transient("slipped")),
+            2 => panic!("fell"),
+            n => Ok(n + u32::try_from(children.settle().await.len())?),
+        }
+    }
+    let node = wing.node().serve(COUNT.by_fn(clumsy)).serve(WAIT.by_fn(wait).concurrency(3)).start().await.unwrap();
+    let reply = node.submit(COUNT, 0).await.unwrap().reply().await.unwrap();
+    assert_eq!((reply.value, reply.attempt), (5, 3));
+    assert_eq!(statuses(&node).await, [Status::Completed; 4]);
+    assert_eq!(figures(&node, "test.wait")["done"], 3, "each child was done once");
+}
+
+async fn a_task_that_fails_for_good_takes_its_children_along(wing: &Wing) {
+    async fn hopeless(ctx: Context, _: u32) -> Result<u32> {
+        let mut children = ctx.delegate_all(WAIT, [100, 3_600_000, 3_600_001]);
+        children.next().await.unwrap()?;
+        Err(Failure::permanent("there is no point"))
+    }
+    let node = wing.node().serve(COUNT.by_fn(hopeless)).serve(WAIT.by_fn(wait).concurrency(3)).start().await.unwrap();
+    assert!(node.submit(COUNT, 0).await.unwrap().outcome().await.is_err());
+    a_moment().await;
+    assert_eq!(node.metrics().running, 0);
+    assert_eq!(statuses(&node).await, [Status::Failed, Status::Completed, Status::Cancelled, Status::Cancelled]);
 }

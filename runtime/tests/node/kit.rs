@@ -15,10 +15,10 @@ pub(crate) const WAIT: Capability<u64, u64> = Capability::new("test.wait");
 /// Runs each of these tests once over each wing.
 macro_rules! on_both_wings {
     ($($test:ident),* $(,)?) => {
-        mod memory {
+        mod on_memory {
             $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(&crate::kit::Wing::memory()).await; })*
         }
-        mod sqlite {
+        mod on_sqlite {
             $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(&crate::kit::Wing::sqlite()).await; })*
         }
     };

@@ -8,6 +8,7 @@ mod kit;
 
 mod asks;
 mod delegation;
+mod faults;
 mod stops;
 mod supervision;
 mod tasks;
