@@ -184,7 +184,11 @@ impl Host for RequestHost {
                     }
                     // The child does not suffer from a store that is away, so neither does who waits for it.
                     Err(Error::Unavailable { .. }) if left > LOOK_AGAIN => {
-                        self.within(async { Ok(tokio::time::sleep(LOOK_AGAIN).await) }).await?;
+                        let pause = async {
+                            tokio::time::sleep(LOOK_AGAIN).await;
+                            Ok(())
+                        };
+                        self.within(pause).await?;
                     }
                     Err(error) => return Err(error),
                 }
