@@ -8,6 +8,8 @@ mod data;
 #[path = "xquad/facts.rs"]
 mod facts;
 
+use std::collections::HashSet;
+
 use callboard_agents::extract::fact::check;
 use callboard_agents::extract::{Answer, COVERED, Index, Options};
 use callboard_agents::source::{Document, Limits, Only, load};
@@ -117,7 +119,18 @@ fn true_sentences_are_kept_and_swapped_ones_dropped() {
     let kept = percent(truths.iter().filter(|sample| check(sample).is_kept()).count(), truths.len());
     let dropped = percent(swapped.iter().filter(|sample| !check(sample).is_kept()).count(), swapped.len());
     println!("  all: kept {kept:.1} %; swapped, dropped {dropped:.1} %");
+    // The negative control: whoever only looks for the words must fail, or the swaps are too easy.
+    let naive = percent(swapped.iter().filter(|sample| !words_are_there(sample, &paragraphs)).count(), swapped.len());
+    println!("  control: a check for words alone drops {naive:.1} %");
+    assert!(naive < 80.0, "a check for words alone drops {naive:.1} % of the swapped sentences");
     assert!(swapped.len() >= 800, "too few swapped sentences to tell");
     assert!(kept >= 98.0, "{kept:.1} % of the true sentences are kept");
     assert!(dropped >= 95.0, "{dropped:.1} % of the swapped sentences are dropped");
+}
+
+fn words_are_there(sample: &Sample, paragraphs: &[Paragraph]) -> bool {
+    let words =
+        |text: &str| -> HashSet<String> { text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect() };
+    let there = words(&paragraphs[sample.paragraph].text);
+    words(&sample.text).iter().all(|word| there.contains(word) || ["and", "while"].contains(&word.as_str()))
 }

@@ -81,6 +81,13 @@ impl Reader<'_> {
             _ => unreadable(error),
         })?;
         if !about.is_dir() {
+            if !about.is_file() {
+                // A pipe or device may never end.
+                return Err(SourceError::Unreadable {
+                    path: source.to_owned(),
+                    why: "neither a file nor a folder".to_owned(),
+                });
+            }
             let name = path.file_name().map_or_else(|| source.into(), |name| name.to_string_lossy());
             // A named file must be readable; what is in it may still be skipped.
             File::open(path).map_err(unreadable)?;

@@ -39,6 +39,13 @@ fn links_are_not_followed() {
     assert_eq!(loaded.skipped.len(), 2);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_may_never_end_is_refused() {
+    let error = load(&["/dev/zero"], Only::All, &Limits::default()).expect_err("a device").to_string();
+    assert!(error.starts_with("cannot read /dev/zero: neither a file nor a folder"), "{error}");
+}
+
 #[test]
 fn nothing_to_read_is_an_error_that_names_the_source() {
     let root = folder();
