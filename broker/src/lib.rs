@@ -1,8 +1,8 @@
 //! What Callboard's agents say to each other, and how it gets there.
 //!
-//! Four contracts carry everything: [messages](messages), [tasks](tasks), [state](mod@state) and [events](events), joined
-//! in one [`Broker`]. Sibling *wings* keep them, each with the same four rooms: [`memory`] (gone at exit) and
-//! [`sqlite`] (one file). Nothing above this crate knows which wing it is on, and one contract suite runs over all.
+//! Four contracts carry everything: [`messages`], [`tasks`], [state](mod@state) and [`events`], joined in one [`Broker`].
+//! Sibling *wings* keep them, each with the same four rooms: [`memory`] (gone at exit) and [`sqlite`] (one file).
+//! Nothing above this crate knows which wing it is on, and one contract suite runs over all.
 //!
 //! | module | what it holds |
 //! |---|---|

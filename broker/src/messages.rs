@@ -23,7 +23,7 @@ pub const ASK_DEADLINE: Duration = Duration::from_secs(30);
 pub const TTL: Duration = Duration::from_secs(300);
 /// How many messages of one address may wait and run together, unless it says so.
 pub const QUEUE: usize = 1_024;
-/// How long [`Inbox::consume`] waits, unless it says so: 30 s.
+/// How long `Inbox::consume` waits, unless it says so: 30 s.
 pub const CONSUME: Duration = Duration::from_secs(30);
 /// The topic that reaches everybody.
 pub const ALL: &str = "all";

@@ -26,7 +26,7 @@ pub fn research() -> Supervisor {
     research_over(&Library::default())
 }
 
-/// As [`research`], over a library with limits of one's own.
+/// As [`research()`], over a library with limits of one's own.
 pub fn research_over(library: &Library) -> Supervisor {
     let Team { executive, branches } = research_team(library);
     let branch = |Branch { name, lead, workers }: Branch| {

@@ -1,6 +1,6 @@
 //! The test kit: what the test targets of this package, and no product code, share.
 //!
-//! [`contract`] is the suite that every wing of the broker has to pass; [`script`] is what a wing that outlives its
+//! [`mod@contract`] is the suite that every wing of the broker has to pass; [`script`] is what a wing that outlives its
 //! process is interrupted in; [`random`] makes a test's choices, and repeats them from a seed; [`programs`] are the
 //! binaries of the workspace, and [`shown`] compares what pages show with what those print.
 

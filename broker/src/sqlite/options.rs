@@ -18,7 +18,7 @@ use crate::{queue, state};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
     /// Those that a caller outside of a run is told of, and with each of them all that came before: nothing that the
-    /// outside world has seen can be lost. See [`writer`](super::writer) for the rule.
+    /// outside world has seen can be lost. The module `writer` has the rule.
     #[default]
     Edges,
     /// All.

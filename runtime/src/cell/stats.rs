@@ -35,7 +35,7 @@ pub(crate) enum Ended {
     Withdrawn,
 }
 
-/// One reading of [`Stats`].
+/// One reading of the counters of a pool or a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Reading {
     /// Requests at work, waiting parents included.

@@ -1,7 +1,7 @@
 //! Work over a bad line: everything is tried again until it is known, and in the end nothing was lost or done twice.
 //!
 //! Each storm runs once for each of [`SEEDS`]; the seed of a failure is on stderr. The line is
-//! [`faulty`](callboard_broker::faulty), time flows as fast as everybody waits, and the questions at the end are asked
+//! [`callboard_broker::faulty`], time flows as fast as everybody waits, and the questions at the end are asked
 //! over the good line behind it.
 
 use std::collections::BTreeMap;

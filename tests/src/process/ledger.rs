@@ -15,7 +15,7 @@ pub struct Line {
     pub attempt: u32,
 }
 
-/// Opens a ledger to [note](note) executions in.
+/// Opens a ledger to [`note`] executions in.
 ///
 /// # Errors
 /// Of the file system.
