@@ -3,8 +3,7 @@
 //! Readers of PDFs and web pages panic on some broken files and take for ever on others. So they work on a thread of
 //! their own, which is waited for only so long; a panic ends that thread, and the file is skipped.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -21,15 +20,15 @@ pub(super) fn guarded<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (send, receive) = sync_channel(1);
-    let broken = format!("broken {what}");
-    let work = move || {
-        let done = catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(broken));
-        // Nobody waits any more if the limit has passed.
-        let _ = send.send(done);
-    };
+    // Nobody waits any more if the limit has passed.
+    let work = move || drop(send.send(read()));
     let thread = Builder::new().name(format!("read {what}")).stack_size(STACK);
     thread.spawn(work).map_err(|error| format!("no thread to read it: {}", error.kind()))?;
-    receive.recv_timeout(limit).unwrap_or_else(|_| Err(format!("{what} not read within {} s", limit.as_secs())))
+    receive.recv_timeout(limit).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => Err(format!("{what} not read within {} s", limit.as_secs())),
+        // The thread ended without an answer: it panicked.
+        RecvTimeoutError::Disconnected => Err(format!("broken {what}")),
+    })
 }
 
 #[cfg(test)]
