@@ -30,7 +30,7 @@ pub(super) fn flaws(draft: &Draft) -> Vec<Flaw> {
 /// Too short to say anything, or more marks than letters, as in code.
 fn is_fragment(text: &str) -> bool {
     let letters = text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace()).count();
-    words(text).len() < 3 || letters * 4 < text.chars().count() * 3
+    words(text).len() < 4 || letters * 4 < text.chars().count() * 3
 }
 
 /// Whether it begins with a pronoun, and the sentence before it is not from the same document.
@@ -86,7 +86,7 @@ mod tests {
         let mill = ("The mill was built in 1843.", "a.md");
         assert_eq!(seen(&[mill, ("In 1843 the mill was built.", "b.md")]), [(2, What::Repeats)]);
         assert_eq!(
-            seen(&[("See below.", "a"), ("let x = f(&y)[0]; // {}", "b")]),
+            seen(&[("See it below.", "a"), ("let x = f(&y)[0]; // {}", "b")]),
             [(1, What::Fragment), (2, What::Fragment)]
         );
         assert_eq!(seen(&[(&long, "a")]), [(1, What::Long)]);
