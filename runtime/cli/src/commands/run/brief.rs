@@ -104,7 +104,8 @@ impl Brief {
             Some(line) => format!("{}:{line}", claim.source),
             None => format!("{} {}", claim.source, claim.locator),
         };
-        let entries = self.claims.iter().enumerate().map(|(n, claim)| format!("[{}] {}", n + 1, place(claim)));
+        let cited = self.claims.iter().zip(1..).filter(|(_, n)| self.cites(*n));
+        let entries = cited.map(|(claim, n)| format!("[{n}] {}", place(claim)));
         let mut lines: Vec<String> = Vec::new();
         for entry in entries {
             match lines.last_mut() {
@@ -115,6 +116,11 @@ impl Brief {
             }
         }
         lines.iter().map(|line| page.fit(line, page.columns) + "\n").collect()
+    }
+
+    /// Whether the text, or what is said below it, refers to the claim of this number.
+    fn cites(&self, n: usize) -> bool {
+        self.brief.contains(&format!("[{n}]")) || self.made.disagreements.iter().any(|one| one.claims.contains(&n))
     }
 
     /// What is louder than the answer is pretty: what was not found, what had to go, what contradicts.
@@ -133,6 +139,13 @@ impl Brief {
             remarks.push(("disagree", format!("[{}] and [{}]: {}", one.claims[0], one.claims[1], one.about)));
         }
         remarks.extend(self.made.problems.iter().map(|problem| ("degraded", problem.clone())));
+        let unused = (1..=self.claims.len()).filter(|n| !self.cites(*n)).count();
+        if unused > 0 {
+            remarks.push((
+                "quoted",
+                format!("{} more that the text does not use; --json has them", count(unused, "sentence")),
+            ));
+        }
         let covered = if self.coverage < COVERED { ": the sources do not cover it" } else { "" };
         let engine = "extractive engine, every sentence a quote";
         remarks.push(("coverage", format!("{:.2} of the question{covered}; {engine}", self.coverage)));
