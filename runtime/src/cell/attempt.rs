@@ -32,25 +32,23 @@ pub(crate) struct Attempt {
     pub(crate) slots: Arc<Slots>,
     pub(crate) quit: watch::Receiver<Quit>,
     pub(crate) claim: Claimed,
-    /// The slot in which it begins.
-    pub(crate) slot: Permit,
     /// Whether this pool had declined the task and nobody else is left to take it.
     pub(crate) last_resort: bool,
 }
 
 impl Attempt {
-    /// Runs it. The reason, when the agent asked to be rebuilt.
-    pub(crate) async fn run(self, lease: Lease) -> Option<String> {
+    /// Runs it, from this slot on. The reason, when the agent asked to be rebuilt.
+    pub(crate) async fn run(self, lease: Lease, slot: Permit) -> Option<String> {
         let span = tracing::info_span!(
             "agent.task",
             capability = %lease.task.capability, run = %lease.task.run, task = %lease.task.id,
             attempt = lease.attempt, node = %self.pool.hub.name, agent = &*self.pool.name,
         );
-        self.run_claimed(lease).instrument(span).await
+        self.run_claimed(lease, slot).instrument(span).await
     }
 
-    async fn run_claimed(self, lease: Lease) -> Option<String> {
-        let Self { pool, handler, slots, mut quit, claim, slot, last_resort } = self;
+    async fn run_claimed(self, lease: Lease, slot: Permit) -> Option<String> {
+        let Self { pool, handler, slots, mut quit, claim, last_resort } = self;
         let Lease { task, attempt, log, revoked, .. } = lease;
         let (hub, journal) = (pool.hub.clone(), claim.journal().clone());
         let settling = Settling::new(&pool, &task, attempt, claim);

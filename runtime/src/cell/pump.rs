@@ -1,8 +1,11 @@
 //! What feeds the slots of a cell: the tasks of its capabilities, and the messages in its queues.
 //!
-//! A pump takes what the free slots allow and runs it in a set of its own, which goes with it. It claims exactly as many
-//! tasks as there are free slots, and fewer as soon as there are fewer: what is claimed and cannot begin would keep
-//! another node from it.
+//! A pump takes what the free slots allow and runs it in a set of its own, which goes with it. It claims as many tasks as
+//! there are free slots, and fewer when there are fewer: what is claimed and cannot begin keeps another node from it.
+//!
+//! Messages can be had at once and tasks only after a word with the store, so by speed alone either would starve the
+//! other. Therefore slots are given in turn: a claim is made with a slot in hand, and whoever finds all slots taken though
+//! something waits for it stands in line.
 
 use std::sync::Arc;
 
@@ -22,10 +25,14 @@ use super::attempt::Attempt;
 use super::heart::{Charges, Claimed};
 use super::journal::Journal;
 use super::pool::Pool;
-use super::slot::Slots;
+use super::slot::{Permit, Slots};
 use super::work::Quit;
 use crate::tree::StartCtx;
 
+/// How long a slot is kept for the answer to a claim, before the claim waits without one.
+const HAND: Duration = Duration::from_millis(5);
+/// How long a task that was claimed may wait for a slot before it is handed back.
+const BEGIN: Duration = Duration::from_millis(100);
 /// Wait after a claim that the store refused, and when tasks are declined faster than they are remembered.
 const CLAIM_PAUSE: Duration = Duration::from_millis(500);
 
@@ -43,10 +50,12 @@ pub(super) struct Pump {
     pub(super) work: JoinSet<Option<String>>,
 }
 
-/// A task that was claimed, and whether it is one that this pool had declined and nobody else is left to take.
+/// A task that was claimed.
 struct Offer {
     lease: Lease,
+    /// Whether it is one that this pool had declined and nobody else is left to take.
     again: bool,
+    slot: Option<Permit>,
 }
 
 impl Pump {
@@ -77,15 +86,26 @@ impl Pump {
         let (mut quit, mut node_quits) = (self.quit.clone(), self.node_quits());
         let slots = self.slots.clone();
         loop {
-            let room = slots.free() > 0;
+            let next = async {
+                let slot = slots.turn(|| inbox.fill().waiting > 0).await;
+                tokio::select! {
+                    biased;
+                    incoming = inbox.next() => Some((incoming, slot)),
+                    // Another cell was quicker, or another pump of this one.
+                    () = std::future::ready(()), if slot.is_some() => None,
+                    () = slots.until_full() => None,
+                }
+            };
             tokio::select! {
                 biased;
                 _ = quit.wait_for(|quit| *quit != Quit::No) => break,
                 _ = node_quits.wait_for(|quit| *quit == Quit::HandBack) => break,
                 Some(done) = self.work.join_next_with_id() => self.ended(done),
-                () = slots.until_full(), if room => {}
-                () = slots.until_free(), if !room => {}
-                incoming = inbox.next(), if room => self.answer(incoming),
+                next = next => {
+                    if let Some((incoming, slot)) = next {
+                        self.answer(incoming, slot);
+                    }
+                }
             }
         }
         self.finish().await;
@@ -97,33 +117,41 @@ impl Pump {
         }
     }
 
-    fn attempt(&mut self, door: usize, Offer { lease, again }: Offer) {
+    fn attempt(&mut self, door: usize, Offer { lease, again, slot }: Offer) {
         let journal = Arc::new(Journal::new(lease.task.clone(), &lease.log, lease.fence.clone()));
         // From here on the task is written back whatever happens.
         let claim = Claimed::new(&self.pool.hub, journal);
-        let Some(slot) = self.slots.try_take() else {
-            // Another door's task or message was quicker, so this one is handed back.
-            return;
-        };
-        let number = claim.lease();
+        let slot = slot.or_else(|| self.slots.try_take());
+        self.slots.note_begun();
+        let (number, slots) = (claim.lease(), self.slots.clone());
         let attempt = Attempt {
             pool: self.pool.clone(),
             handler: self.handlers[door].clone(),
             slots: self.slots.clone(),
             quit: self.node_quits(),
             claim,
-            slot,
             last_resort: again,
         };
         let hold = self.seat.hold();
+        let mut node_quits = self.node_quits();
         let work = self.work.spawn(async move {
             let _hold = hold;
-            attempt.run(lease).await
+            let in_turn = async {
+                tokio::select! {
+                    slot = tokio::time::timeout(BEGIN, slots.take()) => slot.ok().flatten(),
+                    _ = node_quits.wait_for(|quit| *quit != Quit::No) => None,
+                }
+            };
+            match slot {
+                Some(slot) => attempt.run(lease, slot).await,
+                // Without a slot it is dropped, and so handed back.
+                None => attempt.run(lease, in_turn.await?).await,
+            }
         });
         self.charges.add(work.id(), number);
     }
 
-    fn answer(&mut self, incoming: Incoming) {
+    fn answer(&mut self, incoming: Incoming, slot: Option<Permit>) {
         let wanted = &incoming.message.capability;
         let Some(door) = self.pool.doors.iter().position(|door| door.capability == *wanted) else {
             let why = format!("agent {} does not serve {wanted}", self.pool.name);
@@ -134,7 +162,7 @@ impl Pump {
             pool: self.pool.clone(),
             handler: self.handlers[door].clone(),
             slots: self.slots.clone(),
-            held: self.slots.try_take(),
+            held: slot.or_else(|| self.slots.try_take()),
             quit: self.node_quits(),
         };
         let hold = self.seat.hold();
@@ -162,30 +190,39 @@ impl Pump {
     }
 }
 
-/// Claims for the free slots, once there are some. Empty when there was nothing for a while, or when slots were taken
-/// meanwhile.
+/// Claims for the free slots, once there are some. Empty when there was nothing for a while, or when slots are needed for
+/// something else meanwhile.
 async fn offers(pool: Arc<Pool>, slots: Arc<Slots>, capability: CapabilityName) -> Vec<Offer> {
     if pool.declined.was_crowded() {
         tokio::time::sleep(CLAIM_PAUSE).await;
     }
-    slots.until_free().await;
-    let free = slots.free().clamp(1, MAX_CLAIM);
+    let mut slot = slots.take().await;
+    let free = (slots.free() + 1).min(MAX_CLAIM);
     let (declined, wait) = pool.declined.terms();
     let claim = Claim { capability, slots: free, node: pool.hub.name.clone(), wait, declined: declined.clone() };
+    let mut claimed = pool.hub.broker.tasks.claim(claim);
     let claimed = tokio::select! {
         biased;
-        claimed = pool.hub.broker.tasks.claim(claim) => claimed,
-        () = slots.until_fewer_than(free) => return Vec::new(),
+        claimed = &mut claimed => claimed,
+        () = tokio::time::sleep(HAND) => {
+            slot = None;
+            tokio::select! {
+                biased;
+                claimed = &mut claimed => claimed,
+                () = slots.until_short_of(free) => return Vec::new(),
+            }
+        }
     };
     match claimed {
         Ok(leases) => {
             if leases.is_empty() {
                 pool.declined.settle(&declined);
             }
-            let offer = |lease: Lease| Offer { again: declined.contains(&lease.task.id), lease };
-            leases.into_iter().map(offer).collect()
+            let mut offer = |lease: Lease| Offer { again: declined.contains(&lease.task.id), lease, slot: slot.take() };
+            leases.into_iter().map(&mut offer).collect()
         }
         Err(error) => {
+            drop(slot);
             tracing::debug!(%error, "a claim was refused");
             tokio::time::sleep(CLAIM_PAUSE).await;
             Vec::new()

@@ -8,17 +8,24 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// The slots of one cell: how many requests it works on at a time.
+/// After how long without a slot changing hands those who hold them are taken to need them for long.
+const STUCK: Duration = Duration::from_millis(50);
+
+/// The slots of one cell: how many requests it works on at a time. Who waits for one gets it in turn.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Arc<Semaphore>,
-    /// Told at every change, for those who wait until none is free.
+    /// Told at every change, for those who wait for more or fewer of them.
     changed: Notify,
+    /// How often a task was begun in one, and how often one was given back.
+    begun: AtomicU64,
+    given_back: AtomicU64,
 }
 
 /// A slot, given back on drop.
@@ -30,7 +37,8 @@ pub(crate) struct Permit {
 
 impl Slots {
     pub(crate) fn new(n: usize) -> Arc<Self> {
-        Arc::new(Self { free: Arc::new(Semaphore::new(n)), changed: Notify::new() })
+        let (free, changed) = (Arc::new(Semaphore::new(n)), Notify::new());
+        Arc::new(Self { free, changed, begun: AtomicU64::new(0), given_back: AtomicU64::new(0) })
     }
 
     /// Free slots at this moment.
@@ -55,12 +63,37 @@ impl Slots {
 
     /// Waits until no slot is free.
     pub(crate) async fn until_full(&self) {
-        self.until_fewer_than(1).await;
+        self.until(|free| free == 0).await;
     }
 
-    /// Waits until fewer than `n` slots are free.
-    pub(crate) async fn until_fewer_than(&self, n: usize) {
-        self.until(|free| free < n).await;
+    /// Waits until a slot is free, without taking it; but once `wanted` it waits its turn, and the slot is given.
+    pub(crate) async fn turn(self: &Arc<Self>, wanted: impl Fn() -> bool) -> Option<Permit> {
+        self.until(|free| free > 0 || wanted()).await;
+        if self.free() > 0 { None } else { self.take().await }
+    }
+
+    /// A task has been begun in a slot.
+    pub(crate) fn note_begun(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until fewer than `n` slots are free for tasks: another task was begun in one, or none has changed hands for a
+    /// while. Short requests that come and go leave a task its turn.
+    pub(crate) async fn until_short_of(&self, n: usize) {
+        let read = |count: &AtomicU64| count.load(Ordering::Acquire);
+        let begun = read(&self.begun);
+        loop {
+            self.until(|free| free < n).await;
+            let given_back = read(&self.given_back);
+            let task = self.until(|free| free < n && read(&self.begun) != begun);
+            if tokio::time::timeout(STUCK, task).await.is_ok() {
+                return;
+            }
+            if self.free() < n && read(&self.given_back) == given_back {
+                return;
+            }
+        }
     }
 
     async fn until(&self, reached: impl Fn(usize) -> bool) {
@@ -84,6 +117,7 @@ impl Slots {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.held = None;
+        self.slots.given_back.fetch_add(1, Ordering::AcqRel);
         self.slots.changed.notify_waiters();
     }
 }
@@ -230,6 +264,48 @@ mod tests {
         let _running = tokio::spawn(Slotted::new(both, slots.clone(), load, None));
         tokio::task::yield_now().await;
         assert_eq!(slots.free(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_is_taken_in_turn_once_something_waits_for_it() {
+        let slots = Slots::new(1);
+        assert!(slots.turn(|| false).await.is_none(), "it is free: no need to stand in line");
+        let held = slots.try_take().unwrap();
+        let waiting = tokio::spawn({
+            let slots = slots.clone();
+            async move { slots.turn(|| true).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert!(slots.try_take().is_none(), "it goes to who stood in line");
+        assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_are_short_when_a_task_began_or_nothing_moves_and_not_while_short_requests_come_and_go() {
+        let slots = Slots::new(2);
+        let is_short =
+            async |ms| tokio::time::timeout(Duration::from_millis(ms), slots.until_short_of(2)).await.is_ok();
+        let flood = tokio::spawn({
+            let slots = slots.clone();
+            async move {
+                loop {
+                    let _held = slots.take().await;
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
+            }
+        });
+        assert!(!is_short(1_000).await, "short requests");
+        flood.abort();
+        assert!(flood.await.is_err());
+        let _long = slots.try_take();
+        assert!(!is_short(40).await && is_short(60).await, "a long request");
+        let begins = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            slots.note_begun();
+        };
+        let (short, ()) = tokio::join!(is_short(20), begins);
+        assert!(short, "another task");
     }
 
     /// The loop in which a lead replans: one child is done, the others are still waited for.

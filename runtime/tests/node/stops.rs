@@ -20,6 +20,8 @@ on_both_wings! {
     a_stopped_node_answers_nobody_and_keeps_nobody_waiting,
     a_broadcast_is_heard_from_the_start_and_a_panic_ends_only_one,
     two_nodes_in_one_process_do_not_collide,
+    rolling_drains_under_load_do_everything_once,
+    rolling_kills_under_load_lose_nothing,
     two_nodes_over_one_store_share_its_queues_until_the_last_has_stopped,
 }
 
@@ -220,4 +222,57 @@ async fn a_store_can_be_opened_again_as_soon_as_its_node_has_stopped() {
     let waits = waits.unwrap();
     let releases = releases(&node, &waits).await;
     assert!(releases.len() >= 3 && releases.iter().all(|reason| *reason == Release::Drained), "{releases:?}");
+}
+
+/// 400 tasks on three nodes, of which every 150 ms the oldest goes in the way that `end` says and a new one comes. How often
+/// each task was begun, and the attempt that ended it.
+async fn rolling(wing: &Wing, end: impl AsyncFn(Node)) -> Vec<(u32, u32)> {
+    const TASKS: usize = 400;
+    let begun: Arc<Vec<AtomicU32>> = Arc::new((0..TASKS).map(|_| AtomicU32::new(0)).collect());
+    let broker = wing.broker();
+    let start = |n: usize| {
+        let begun = begun.clone();
+        let service = WAIT.by_fn(move |ctx, n: u64| {
+            begun[n as usize].fetch_add(1, Ordering::SeqCst);
+            wait(ctx, 10 + n % 60)
+        });
+        let service = service.workers(2).concurrency(4);
+        Node::over(broker.clone()).name(format!("n{n}")).serve(service).start()
+    };
+    let mut nodes = std::collections::VecDeque::new();
+    for n in 0..3 {
+        nodes.push_back(start(n).await.unwrap());
+    }
+    let mut runs = Vec::new();
+    for n in 0..TASKS {
+        runs.push(nodes[n % 3].submit(WAIT, n as u64).retry(1).await.unwrap());
+    }
+    let finished = tokio::spawn(async move {
+        let mut attempts = Vec::new();
+        for run in runs {
+            attempts.push(run.reply().await.unwrap().attempt);
+        }
+        attempts
+    });
+    let mut n = 3;
+    while !finished.is_finished() {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        nodes.push_back(start(n).await.unwrap());
+        end(nodes.pop_front().unwrap()).await;
+        n += 1;
+    }
+    let attempts = finished.await.unwrap();
+    assert!(n > 6, "only {n} nodes came and went");
+    begun.iter().map(|begun| begun.load(Ordering::SeqCst)).zip(attempts).collect()
+}
+
+async fn rolling_drains_under_load_do_everything_once(wing: &Wing) {
+    let tasks = rolling(wing, async |node| node.shutdown().await.unwrap()).await;
+    assert!(tasks.iter().all(|task| *task == (1, 1)), "{tasks:?}");
+}
+
+async fn rolling_kills_under_load_lose_nothing(wing: &Wing) {
+    let tasks = rolling(wing, async |node| drop(node)).await;
+    assert!(tasks.iter().all(|(begun, attempt)| *begun >= 1 && *attempt == 1), "{tasks:?}");
+    assert!(tasks.iter().any(|(begun, _)| *begun > 1), "no kill met anything at work");
 }
