@@ -221,6 +221,7 @@ async fn twenty_submitters_at_once_lose_nothing(wing: &Wing) {
     }
     let sums = submitters.join_all().await;
     assert!(sums.iter().all(|sum| *sum == 48), "{sums:?}");
+    a_moment().await;
     let metrics = node.metrics();
     assert_eq!((metrics.done, metrics.failed, metrics.retried, metrics.running), (500, 0, 0, 0));
 }
