@@ -1,11 +1,11 @@
 //! A broadcast reaches every agent that listens, but never the one that sends it.
 //!
-//! `cargo run --quiet -p callboard-examples --example broadcast`. What you will see, the first three in any order:
+//! `cargo run --quiet -p callboard-examples --example broadcast`. What you will see:
 //!
 //! ```text
 //! research stops
-//! writer stops
 //! the outside hears: building on fire
+//! writer stops
 //! 3 heard it, the alarm itself did not
 //! ```
 
@@ -56,9 +56,12 @@ async fn main() -> Result<()> {
     });
 
     node.ask(WATCH, "building on fire".into()).await?;
+    let mut said = Vec::new();
     for _ in 0..3 {
-        println!("{}", ears.recv().await.unwrap_or_default());
+        said.push(ears.recv().await.unwrap_or_default());
     }
+    said.sort(); // they heard it at the same time, and answer in any order
+    said.iter().for_each(|line| println!("{line}"));
     node.shutdown().await?;
     let more = ears.try_recv().is_ok();
     println!("3 heard it, the alarm itself {}", if more { "did too" } else { "did not" });

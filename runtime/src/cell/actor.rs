@@ -19,6 +19,9 @@ use super::voice;
 use super::work::Quit;
 use crate::tree::{Fault, StartCtx};
 
+/// How long a cell that is to be rebuilt waits for its own tasks to be gone.
+const REBUILD: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Starts cell `n` of a pool: its handlers first, whose failure is a failed start.
 pub(crate) async fn start(pool: Arc<Pool>, n: usize, ctx: StartCtx) -> Result<(), Fault> {
     let handlers = (pool.start)().await.map_err(|failure: Failure| failure.to_string())?;
@@ -84,10 +87,14 @@ impl Actor for Cell {
         &self,
         _myself: ActorRef<CellMsg>,
         message: CellMsg,
-        _state: &mut Working,
+        state: &mut Working,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            CellMsg::Rebuild(reason) => Err(reason.into()),
+            CellMsg::Rebuild(reason) => {
+                // Gone before the supervisor hears of it, or the old agent might still take what the new one is for.
+                let _ = tokio::time::timeout(REBUILD, state.pumps.shutdown()).await;
+                Err(reason.into())
+            }
         }
     }
 
