@@ -15,10 +15,19 @@ pub fn folder() -> PathBuf {
     test.parent().and_then(Path::parent).expect("tests lie in `deps`").to_owned()
 }
 
-/// `cargo`, to be run at the root with the target directory of this test.
+/// `cargo`, to be run at the root with the target directory of this test, as a person would start it.
+///
+/// What `cargo test` tells a test about its package must not get through: build scripts look at it, and would build for
+/// this test what they have built for everyone.
 pub fn cargo() -> Command {
     let folder = folder();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let about_a_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if about_a_package.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.current_dir(root()).env("CARGO_TARGET_DIR", folder.parent().expect("a profile lies in the target directory"));
     cargo
 }

@@ -35,12 +35,7 @@ impl Block {
         matches!(&*self.language, "sh" | "console")
     }
 
-    /// Whether it is a file whose name stands in its first line, `# intro.toml`.
-    pub(crate) fn is_file(&self) -> bool {
-        self.file_name().is_some()
-    }
-
-    /// That name.
+    /// The name of the file that it is, if one stands in its first line: `# intro.toml`.
     pub(crate) fn file_name(&self) -> Option<&str> {
         let name = self.text.lines().next()?.strip_prefix("# ")?;
         (self.language == "toml" && name.ends_with(".toml") && !name.contains([' ', '/'])).then_some(name)

@@ -1,5 +1,6 @@
 //! Typing what a page shows, in a shell, beside a copy of the documents.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -23,21 +24,19 @@ struct Typed {
     shows: Option<Vec<String>>,
 }
 
-/// Follows a page from top to bottom, in one folder; what did not go as shown.
-pub(crate) async fn follow(page: &Page) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut desk: Option<Desk> = None;
-    for (at, block) in page.blocks.iter().enumerate().filter(|(_, block)| block.is_typed() || block.is_file()) {
-        let desk = match &mut desk {
-            Some(desk) => desk,
-            None => desk.insert(Desk::new(&page.path).await),
-        };
-        if let Some(name) = block.file_name() {
-            std::fs::write(desk.folder.path().join(name), &block.text).expect("a file");
-            continue;
+/// Follows the pages; what did not go as shown.
+///
+/// A page of an error or a topic explains what somebody has met who has used the program: those pages share one desk that
+/// has been used, and a command that several of them end in is typed once. Every other page begins at a desk of its own.
+pub(crate) async fn follow(pages: &[Page]) -> Vec<String> {
+    let used = Desk::used().await;
+    let (mut known, mut found) = (HashSet::new(), Vec::new());
+    for page in pages.iter().filter(|page| page.blocks.iter().any(Block::is_typed)) {
+        if page.path.starts_with("docs/errors") || page.path.starts_with("docs/topics") {
+            found.extend(used.read(page, |block| known.insert(&block.text)).await);
+        } else {
+            found.extend(Desk::new().read(page, |_| true).await);
         }
-        let shown = page.blocks.get(at + 1).filter(|next| next.language == "text");
-        found.extend(desk.follow(&format!("{}:{}", page.path, block.line), &typed(block, shown)).await);
     }
     found
 }
@@ -67,18 +66,36 @@ struct Desk {
 }
 
 impl Desk {
-    async fn new(page: &str) -> Self {
+    fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().expect("a folder") };
         for name in ["docs", "examples"] {
             copy(&programs::root().join(name), &desk.folder.path().join(name));
         }
-        // The reader of an error's page or of a topic has run something before.
-        if page.starts_with("docs/errors") || page.starts_with("docs/topics") {
-            let ask = "callboard run --ask 'What does a supervisor restart?' --sources docs/semantics.md";
-            let ran = desk.shell(ask).await;
-            assert!(ran.0, "{ask}: {}", ran.1);
-        }
         desk
+    }
+
+    /// One at which a run has been done.
+    async fn used() -> Self {
+        let desk = Self::new();
+        let ask = "callboard run --ask 'What does a supervisor restart?' --sources docs/semantics.md";
+        let (done, printed) = desk.shell(ask).await;
+        assert!(done, "{ask}: {printed}");
+        desk
+    }
+
+    /// Follows a page from top to bottom, but for blocks that are not `new`.
+    async fn read<'p>(&self, page: &'p Page, mut new: impl FnMut(&'p Block) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, block) in page.blocks.iter().enumerate() {
+            if let Some(name) = block.file_name() {
+                std::fs::write(self.folder.path().join(name), &block.text).expect("a file");
+            } else if block.is_typed() && new(block) {
+                let shown = page.blocks.get(at + 1).filter(|next| next.language == "text");
+                let at = format!("{}:{}", page.path, block.line);
+                found.extend(self.follow(&at, &typed(block, shown)).await);
+            }
+        }
+        found
     }
 
     async fn follow(&self, at: &str, commands: &[Typed]) -> Vec<String> {
@@ -123,7 +140,10 @@ impl Desk {
         match tokio::time::timeout(PATIENCE, shell).await {
             Ok(ran) => {
                 let ran = ran.expect("bash runs");
-                (ran.status.success(), String::from_utf8_lossy(&ran.stdout).into_owned())
+                let printed = String::from_utf8_lossy(&ran.stdout);
+                // That a job was killed is told by bash whenever it comes to notice.
+                let told = printed.lines().filter(|line| !(line.starts_with("bash: line ") && line.contains("Killed")));
+                (ran.status.success(), told.map(|line| format!("{line}\n")).collect())
             }
             Err(_) => (false, format!("not done after {PATIENCE:?}")),
         }
@@ -141,7 +161,7 @@ fn judge(typed: &Typed, code: &str, printed: &str) -> Option<String> {
     while shows.last().is_some_and(|line| line.trim().is_empty()) {
         shows.pop();
     }
-    let fails = shows.iter().any(|line| line.starts_with("error[") || line.contains("Killed"));
+    let fails = shows.iter().any(|line| line.starts_with("error["));
     if (code == "0") == fails {
         return Some(format!("ended with {code}\n{printed}"));
     }
