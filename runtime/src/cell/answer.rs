@@ -8,7 +8,6 @@ use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::{Error, Remote, Result};
 use callboard_broker::messages::{Incoming, ReplyTo};
 use callboard_broker::payload::Payload;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -17,7 +16,7 @@ use super::host::RequestHost;
 use super::pool::Pool;
 use super::slot::{Permit, Slots};
 use super::stats::Ended;
-use super::work::{Quit, Worked, timed_out, work};
+use super::work::{Quits, Worked, timed_out, work};
 
 /// A message at its cell.
 pub(crate) struct Answering {
@@ -25,7 +24,7 @@ pub(crate) struct Answering {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) held: Option<Permit>,
-    pub(crate) quit: watch::Receiver<Quit>,
+    pub(crate) quits: Quits,
 }
 
 impl Answering {
@@ -70,7 +69,7 @@ impl Answering {
             Error::Cancelled { by: "its asker, who no longer waits".into() }
         };
         let slots = (&self.slots, self.held.take());
-        let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &mut self.quit).await;
+        let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &mut self.quits).await;
         let fatal = match &worked {
             Worked::Failed(remote) if remote.fatal => Some(remote.message.clone()),
             _ => None,

@@ -23,14 +23,14 @@ use super::hub;
 use super::pool::Pool;
 use super::settle::Settling;
 use super::slot::{Permit, Slots};
-use super::work::{Quit, Worked, timed_out, work};
+use super::work::{Quits, Worked, timed_out, work};
 
 /// A claimed task at its cell.
 pub(crate) struct Attempt {
     pub(crate) pool: Arc<Pool>,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) slots: Arc<Slots>,
-    pub(crate) quit: watch::Receiver<Quit>,
+    pub(crate) quits: Quits,
     pub(crate) claim: Claimed,
     /// Whether this pool had declined the task and nobody else is left to take it.
     pub(crate) last_resort: bool,
@@ -48,7 +48,7 @@ impl Attempt {
     }
 
     async fn run_claimed(self, lease: Lease, slot: Permit) -> Option<String> {
-        let Self { pool, handler, slots, mut quit, claim, last_resort } = self;
+        let Self { pool, handler, slots, mut quits, claim, last_resort } = self;
         let Lease { task, attempt, log, revoked, .. } = lease;
         let (hub, journal) = (pool.hub.clone(), claim.journal().clone());
         let settling = Settling::new(&pool, &task, attempt, claim);
@@ -73,7 +73,7 @@ impl Attempt {
         let grants = Grants::new(&facts, pool.grants.clone());
         let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Vec::new());
         let (input, slots) = (task.input.clone(), (&slots, Some(slot)));
-        let worked = work(&handler, &host, input, slots, deadline, unwanted(revoked), &mut quit).await;
+        let worked = work(&handler, &host, input, slots, deadline, unwanted(revoked), &mut quits).await;
         let fatal = match &worked {
             Worked::Failed(remote) if remote.fatal => Some(remote.message.clone()),
             _ => None,

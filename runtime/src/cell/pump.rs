@@ -26,7 +26,7 @@ use super::heart::{Charges, Claimed};
 use super::journal::Journal;
 use super::pool::Pool;
 use super::slot::{Permit, Slots};
-use super::work::Quit;
+use super::work::{Quit, Quits};
 use crate::tree::StartCtx;
 
 /// How long a slot is kept for the answer to a claim, before the claim waits without one.
@@ -61,14 +61,13 @@ struct Offer {
 impl Pump {
     /// Feeds from the tasks of a door, until the cell or the whole node takes nothing new.
     pub(super) async fn tasks(mut self, door: usize) {
-        let (mut quit, mut node_quits) = (self.quit.clone(), self.node_quits());
+        let mut quits = self.quits();
         let capability = self.pool.doors[door].capability.clone();
         let mut next = Box::pin(offers(self.pool.clone(), self.slots.clone(), capability.clone()));
         loop {
             tokio::select! {
                 biased;
-                _ = quit.wait_for(|quit| *quit != Quit::No) => break,
-                _ = node_quits.wait_for(|quit| *quit != Quit::No) => break,
+                () = quits.until(Quit::Finish) => break,
                 Some(done) = self.work.join_next_with_id() => self.ended(done),
                 found = &mut next => {
                     found.into_iter().for_each(|offer| self.attempt(door, offer));
@@ -83,7 +82,7 @@ impl Pump {
     /// Feeds from a queue of messages, until the cell goes. A node that drains answers until then, because what it is
     /// finishing may ask.
     pub(super) async fn messages(mut self, inbox: Arc<dyn Inbox>) {
-        let (mut quit, mut node_quits) = (self.quit.clone(), self.node_quits());
+        let Quits { mut node, mut cell } = self.quits();
         let slots = self.slots.clone();
         loop {
             let next = async {
@@ -98,8 +97,8 @@ impl Pump {
             };
             tokio::select! {
                 biased;
-                _ = quit.wait_for(|quit| *quit != Quit::No) => break,
-                _ = node_quits.wait_for(|quit| *quit == Quit::HandBack) => break,
+                _ = cell.wait_for(|quit| *quit != Quit::No) => break,
+                _ = node.wait_for(|quit| *quit == Quit::HandBack) => break,
                 Some(done) = self.work.join_next_with_id() => self.ended(done),
                 next = next => {
                     if let Some((incoming, slot)) = next {
@@ -128,18 +127,18 @@ impl Pump {
             pool: self.pool.clone(),
             handler: self.handlers[door].clone(),
             slots: self.slots.clone(),
-            quit: self.node_quits(),
+            quits: self.quits(),
             claim,
             last_resort: again,
         };
         let hold = self.seat.hold();
-        let mut node_quits = self.node_quits();
+        let mut quits = self.quits();
         let work = self.work.spawn(async move {
             let _hold = hold;
             let in_turn = async {
                 tokio::select! {
                     slot = tokio::time::timeout(BEGIN, slots.take()) => slot.ok().flatten(),
-                    _ = node_quits.wait_for(|quit| *quit != Quit::No) => None,
+                    () = quits.until(Quit::Finish) => None,
                 }
             };
             match slot {
@@ -163,7 +162,7 @@ impl Pump {
             handler: self.handlers[door].clone(),
             slots: self.slots.clone(),
             held: slot.or_else(|| self.slots.try_take()),
-            quit: self.node_quits(),
+            quits: self.quits(),
         };
         let hold = self.seat.hold();
         self.work.spawn(async move {
@@ -172,8 +171,8 @@ impl Pump {
         });
     }
 
-    fn node_quits(&self) -> watch::Receiver<Quit> {
-        self.pool.hub.quit.subscribe()
+    fn quits(&self) -> Quits {
+        Quits { node: self.pool.hub.quit.subscribe(), cell: self.quit.clone() }
     }
 
     fn ended(&mut self, done: Result<(Id, Option<String>), JoinError>) {

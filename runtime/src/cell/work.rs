@@ -29,6 +29,24 @@ pub(crate) enum Quit {
     HandBack,
 }
 
+/// What a node and one of its cells are told; a request goes by whichever is more.
+#[derive(Clone)]
+pub(crate) struct Quits {
+    pub(crate) node: watch::Receiver<Quit>,
+    pub(crate) cell: watch::Receiver<Quit>,
+}
+
+impl Quits {
+    /// Resolves when either is told as much.
+    pub(crate) async fn until(&mut self, at_least: Quit) {
+        // An error means that it has gone.
+        tokio::select! {
+            _ = self.node.wait_for(|quit| *quit >= at_least) => {}
+            _ = self.cell.wait_for(|quit| *quit >= at_least) => {}
+        }
+    }
+}
+
 /// How the work on a request ended.
 #[derive(Debug)]
 pub(crate) enum Worked {
@@ -41,7 +59,7 @@ pub(crate) enum Worked {
     TimedOut(Duration),
     /// Nobody wants it any more.
     Unwanted(Error),
-    /// The node is going away.
+    /// The cell is going away.
     HandedBack,
 }
 
@@ -56,7 +74,7 @@ pub(crate) async fn work(
     (slots, held): (&Arc<Slots>, Option<Permit>),
     deadline: Instant,
     unwanted: impl Future<Output = Error>,
-    quit: &mut watch::Receiver<Quit>,
+    quits: &mut Quits,
 ) -> Worked {
     let context = Context::new(host.clone());
     let handling = CatchPanic::new(async move { handler.handle(context, request).await });
@@ -87,19 +105,19 @@ pub(crate) async fn work(
             host.end(Error::Deadline { to: name().into(), limit });
             Worked::TimedOut(limit)
         }
-        () = cannot_finish(quit, &load) => {
-            host.end(Error::Cancelled { by: "the node, which is stopping".into() });
+        () = cannot_finish(quits, &load) => {
+            host.end(Error::Cancelled { by: "the cell, which is stopping".into() });
             Worked::HandedBack
         }
     }
 }
 
-/// A stopping node hands back what it is told to, and a parent that waits for tasks which nobody here begins any more.
-async fn cannot_finish(quit: &mut watch::Receiver<Quit>, load: &Load) {
-    // An error means that the node has gone, and the claim with it.
-    let _ = quit.wait_for(|quit| *quit != Quit::No).await;
+/// A stopping cell hands back what it is told to, and a parent that waits for tasks: it may wait for long, and finds them
+/// again wherever it goes on.
+async fn cannot_finish(quits: &mut Quits, load: &Load) {
+    quits.until(Quit::Finish).await;
     tokio::select! {
-        _ = quit.wait_for(|quit| *quit == Quit::HandBack) => {}
+        () = quits.until(Quit::HandBack) => {}
         () = load.until_only_waits() => {}
     }
 }

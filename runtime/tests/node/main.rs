@@ -10,6 +10,7 @@ mod asks;
 mod delegation;
 mod faults;
 mod stops;
+mod storm;
 mod supervision;
 mod tasks;
 mod workflow;

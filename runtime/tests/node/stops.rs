@@ -14,6 +14,7 @@ on_both_wings! {
     draining_hands_back_what_cannot_finish_and_another_node_goes_on,
     draining_finishes_what_it_can_and_answers_what_that_asks,
     draining_hands_back_a_parent_that_waits_and_records_its_child,
+    a_cell_that_goes_hands_back_parents_that_wait,
     what_ignores_everything_is_cut_off_at_its_shutdown_time_and_handed_back,
     a_killed_cell_hands_its_tasks_back_at_once,
     a_node_that_is_dropped_hands_its_tasks_back_at_once,
@@ -89,6 +90,32 @@ async fn draining_hands_back_a_parent_that_waits_and_records_its_child(wing: &Wi
     let _second = start("second").await.unwrap();
     let reply = run.reply().await.unwrap();
     assert_eq!((reply.value, reply.attempt), (5_607, 1));
+}
+
+/// Also when its node goes on: a group that is restarted, or a pool that shrinks, does not wait for what may take days.
+async fn a_cell_that_goes_hands_back_parents_that_wait(wing: &Wing) {
+    async fn parent(ctx: Context, n: u32) -> Result<u32> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(n + u32::try_from(ctx.delegate(WAIT, 3_000).key("child").await?)?)
+    }
+    let service = COUNT.by_fn(parent).workers(2).concurrency(4);
+    let node = wing.node().serve(service).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
+    let mut runs = Vec::new();
+    for n in 0..8 {
+        runs.push(node.submit(COUNT, n).await.unwrap());
+    }
+    a_moment().await;
+    let began = Instant::now();
+    node.scale(COUNT, 1).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    let mut handed_back = 0;
+    for (n, run) in (0..).zip(&runs) {
+        let reply = run.reply().await.unwrap();
+        assert_eq!((reply.value, reply.attempt), (3_000 + n, 1));
+        handed_back += releases(&node, run.id()).await.len();
+    }
+    assert_eq!(figures(&node, "test.wait")["done"], 8, "each child was done once");
+    assert!(handed_back >= 4, "four were at the cell that went: {handed_back}");
 }
 
 async fn what_ignores_everything_is_cut_off_at_its_shutdown_time_and_handed_back(wing: &Wing) {

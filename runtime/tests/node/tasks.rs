@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use callboard::broker::dead_letter::Reason;
+use callboard::broker::events::EventFilter;
 use callboard::broker::id::TaskId;
 use callboard::broker::task::Status;
 use callboard::diag::{ECHO, Echo, echo};
@@ -21,6 +22,8 @@ on_both_wings! {
     an_agent_that_panics_when_it_is_asked_whether_it_takes_a_task_does_not_take_it,
     a_task_ends_at_its_deadline_and_an_attempt_at_its_own,
     a_cancel_and_an_end_at_the_same_moment_leave_one_outcome_and_no_claim,
+    nothing_of_a_tree_succeeds_after_it_was_cancelled,
+    tasks_that_panic_or_fail_do_not_hold_up_their_pool,
     a_cell_takes_no_more_tasks_than_it_has_slots,
     twenty_submitters_at_once_lose_nothing,
     a_flood_of_asks_leaves_tasks_their_turn_and_a_flood_of_tasks_an_ask,
@@ -271,4 +274,57 @@ async fn a_flood_of_asks_leaves_tasks_their_turn_and_a_flood_of_tasks_an_ask(win
     let began = Instant::now();
     assert_eq!(node.ask(WAIT, 1).await.unwrap(), 1);
     assert!(began.elapsed() < Duration::from_millis(100), "one ask waited {:?}", began.elapsed());
+}
+
+/// Three levels, cancelled at thirty different moments of their life.
+async fn nothing_of_a_tree_succeeds_after_it_was_cancelled(wing: &Wing) {
+    async fn tree(ctx: Context, depth: u32) -> Result<u32> {
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        if depth == 0 {
+            return Ok(1);
+        }
+        let children = (0..3).map(|n| ctx.delegate(COUNT, depth - 1).key(n.to_string()));
+        let mut group = ctx.group();
+        group.extend(children);
+        Ok(group.await?.into_iter().sum())
+    }
+    let node = wing.node().serve(COUNT.by_fn(tree).concurrency(5)).start().await.unwrap();
+    let (mut cut, events) = (0, node.broker().events.clone());
+    for moment in 0..30 {
+        let run = node.submit(COUNT, 2).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2 * moment)).await;
+        run.cancel("changed my mind").await.unwrap();
+        let after = events.last().await.unwrap();
+        cut += u32::from(run.outcome().await.is_err());
+        a_moment().await;
+        assert_eq!(node.metrics().running, 0, "after {} ms", 2 * moment);
+        let filter = EventFilter { types: vec!["task.completed".into(), "task.started".into()], run: None };
+        let late = events.read(filter, after + 1, 100).await.unwrap();
+        assert!(late.is_empty(), "after {} ms: {late:?}", 2 * moment);
+    }
+    assert!(statuses(&node).await.iter().all(|status| status.is_final()));
+    assert!(cut > 10, "only {cut} were cancelled before they were done");
+}
+
+async fn tasks_that_panic_or_fail_do_not_hold_up_their_pool(wing: &Wing) {
+    let node = wing.node().serve(echo().workers(2).concurrency(4)).start().await.unwrap();
+    let mut took = Vec::new();
+    for poison in [0, 10] {
+        let (began, mut runs) = (Instant::now(), Vec::new());
+        for n in 1..=200 {
+            let bad = poison > 0 && n % poison == 0;
+            let input =
+                Echo { delay_ms: 20, panic: bad && n % 20 == 0, fail_times: 9 * u32::from(bad), ..echoing("x") };
+            runs.push((bad, node.submit(ECHO, input).retry(1).await.unwrap()));
+        }
+        for (bad, run) in runs {
+            assert_eq!(run.outcome().await.is_err(), bad);
+        }
+        took.push(began.elapsed().as_secs_f64());
+    }
+    assert!(took[1] < took[0] * 1.1, "{took:?}");
+    a_moment().await;
+    let figures = figures(&node, "diag.echo");
+    assert_eq!((&figures["panicked"], &figures["failed"], &figures["done"]), (&10.into(), &20.into(), &380.into()));
+    assert!((1..=2).all(|n| node.tree().root.find(&format!("n/agents/diag.echo/#{n}")).unwrap().starts == 1));
 }
