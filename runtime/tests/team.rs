@@ -113,6 +113,17 @@ async fn what_no_source_covers_is_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn documents_that_contradict_each_other_are_both_quoted_and_listed() {
+    let node = Node::embedded().serve(team::research()).start().await.unwrap();
+    let folder = folder();
+    let other = "The old mill of Gera was built in 1844, says the parish.";
+    std::fs::write(folder.path().join("parish.txt"), other).unwrap();
+    let brief = ask(&node, "When was the old mill of Gera built?", folder.path()).await.unwrap();
+    assert_eq!((brief.disagreements.len(), brief.disagreements[0].about.as_str()), (1, "1844 or 1843"));
+    assert_eq!(brief.disagreements[0].claims, [1, 2]);
+}
+
+#[tokio::test]
 async fn sources_that_cannot_be_read_are_refused_with_a_code_at_the_first_attempt() {
     let node = Node::embedded().serve(team::research()).start().await.unwrap();
     let empty = tempfile::tempdir().unwrap();

@@ -135,12 +135,22 @@ fn choose(candidates: Vec<Candidate>, options: &Options) -> Vec<Candidate> {
         if chosen.len() == options.claims {
             break;
         }
-        let repeats = chosen.iter().any(|other| overlap(&candidate.terms, &other.terms) > options.overlap);
+        let repeats = chosen.iter().any(|other| {
+            overlap(&candidate.terms, &other.terms) > options.overlap && !differ(&candidate.terms, &other.terms)
+        });
         if !repeats {
             chosen.push(candidate);
         }
     }
     chosen
+}
+
+/// Whether each has a number that the other has not: then the second is another fact, or contradicts the first.
+fn differ(a: &HashSet<String>, b: &HashSet<String>) -> bool {
+    let own = |a: &HashSet<String>, b: &HashSet<String>| {
+        a.difference(b).any(|term| term.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    own(a, b) && own(b, a)
 }
 
 /// The share of the smaller set that is in the other.
