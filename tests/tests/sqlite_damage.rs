@@ -150,7 +150,7 @@ async fn a_flipped_bit_is_refused_or_harmless_and_never_believed() {
         std::fs::remove_file(&copy).unwrap();
     }
     println!(
-        "of 300 flips {closed} kept the store closed, {refused} were refused where they were read, {harmless} hit nothing"
+        "of {flips} flips {closed} kept the store closed, {refused} were refused where they were read, {harmless} hit nothing"
     );
     assert!(closed + refused > flips / 20, "flips that hit nothing prove nothing");
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -29,6 +29,9 @@ use crate::task::Outcome;
 
 /// How often the file is looked at while somebody follows or waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long another process may take to make a store.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A store that this process does not own. Cheap to clone.
 #[derive(Clone)]
@@ -63,18 +66,23 @@ pub fn attach(path: impl AsRef<Path>, options: Options) -> Result<Attached> {
 
 /// A connection to the store, which is made if nobody has made it.
 fn first_look(path: &Path, options: &Options, threads: &Handle) -> Result<Connection> {
-    if let Ok(conn) = file::open_reader(path) {
-        return Ok(conn);
-    }
-    match Lock::take(path)? {
-        Taken::Ours(lock, before) => {
-            door::sweep_after(before);
-            drop(Store::open(path, lock, options, threads.clone())?);
+    let since = Instant::now();
+    loop {
+        let refused = match file::open_reader(path) {
+            Ok(conn) => return Ok(conn),
+            Err(fault) => fault.tell(path),
+        };
+        match Lock::take(path)? {
+            Taken::Ours(lock, before) => {
+                door::sweep_after(before);
+                drop(Store::open(path, lock, options, threads.clone())?);
+                return file::open_reader(path).map_err(|fault| fault.tell(path));
+            }
+            // He is making it.
+            Taken::Theirs(_) if since.elapsed() < PATIENCE => std::thread::sleep(LOOK_EVERY),
+            Taken::Theirs(_) => return Err(refused),
         }
-        // He is making it.
-        Taken::Theirs(_) => std::thread::sleep(LOOK_EVERY),
     }
-    file::open_reader(path).map_err(|fault| fault.tell(path))
 }
 
 impl Attached {

@@ -12,6 +12,7 @@ use super::store::Store;
 use super::sum::{Fields, Sum, int};
 use super::tasks::{self, json};
 use super::turn::Turn;
+use super::verify::Scan;
 use super::view::View;
 use super::writer::WeakWriter;
 use crate::BoxFuture;
@@ -90,6 +91,9 @@ pub(super) fn purge(turn: &mut Turn<'_>, seq: Option<u64>) -> Done<u64> {
     turn.core.dead = count(turn.db.conn())?;
     Ok(purged as u64)
 }
+
+/// All rows of dead letters.
+pub(super) const SCANS: &[Scan] = &[("SELECT seq, task, body, crc FROM dead", |row| read(row).map(drop))];
 
 impl View {
     pub(super) async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {

@@ -1,8 +1,8 @@
 //! Where the writer works: the connection, what is kept in memory beside it, and how a group of commands is done.
 //!
 //! A group is one transaction. When it cannot be committed, nothing of it has happened: the file is rolled back, the
-//! memory is read back from it, and every command that writes is told why. One command's damaged row or panic is not its
-//! neighbours' affair: then each is tried again in a transaction of its own.
+//! memory is read back from it, and every command that writes is told why. One command's damaged row, unwritable value or
+//! panic is not its neighbours' affair: then each is tried again in a transaction of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -45,6 +45,13 @@ pub(super) struct Desk {
 
 type Jobs = Vec<Box<dyn Job>>;
 
+/// Whether a transaction also does what has become due, which writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Passes,
+    Stands,
+}
+
 impl Desk {
     /// Does a group of commands and answers each.
     pub(super) fn write(&mut self, group: Vec<Waiting>) {
@@ -57,7 +64,7 @@ impl Desk {
         for Waiting { cost, job } in group {
             if cost.writes { &mut writing } else { &mut looking }.push(job);
         }
-        let failed = self.attempt(&mut looking, &mut writing).is_err_and(|fault| {
+        let failed = self.attempt(Time::Passes, &mut looking, &mut writing).is_err_and(|fault| {
             self.try_apart(looking, writing, &fault);
             true
         });
@@ -69,21 +76,21 @@ impl Desk {
         self.db.trim_log(&self.store);
     }
 
-    /// After a transaction that failed: what only looks does not need one; what writes is told, unless the fault is one
-    /// command's own.
+    /// After a transaction that failed: what only looks is answered without one; what writes is told, unless the fault
+    /// is one command's own.
     fn try_apart(&mut self, looking: Jobs, writing: Jobs, fault: &Fault) {
         for job in looking {
             let mut alone = vec![job];
-            if let Err(fault) = self.attempt(&mut alone, &mut Vec::new()) {
+            if let Err(fault) = self.attempt(Time::Stands, &mut alone, &mut Vec::new()) {
                 self.refuse(alone, &fault);
             }
         }
-        if !matches!(fault, Fault::Damaged { .. } | Fault::Panicked) || writing.len() <= 1 {
+        if matches!(fault, Fault::Sql(_)) || writing.len() <= 1 {
             return self.refuse(writing, fault);
         }
         for job in writing {
             let mut alone = vec![job];
-            if let Err(fault) = self.attempt(&mut Vec::new(), &mut alone) {
+            if let Err(fault) = self.attempt(Time::Passes, &mut Vec::new(), &mut alone) {
                 self.refuse(alone, &fault);
             }
         }
@@ -97,10 +104,10 @@ impl Desk {
     }
 
     /// One transaction. When it fails, nothing has happened and no job has its answer.
-    fn attempt(&mut self, looking: &mut Jobs, writing: &mut Jobs) -> Done<()> {
+    fn attempt(&mut self, time: Time, looking: &mut Jobs, writing: &mut Jobs) -> Done<()> {
         // A panic is a fault like any other: what it left half done is in the file, which is rolled back, and in
         // memory, which is read back from the file.
-        let transact = AssertUnwindSafe(|| self.transact(looking, writing));
+        let transact = AssertUnwindSafe(|| self.transact(time, looking, writing));
         let done = catch_unwind(transact).unwrap_or(Err(Fault::Panicked));
         if done.is_err() {
             self.db.rollback();
@@ -109,7 +116,7 @@ impl Desk {
         done
     }
 
-    fn transact(&mut self, looking: &mut Jobs, writing: &mut Jobs) -> Done<()> {
+    fn transact(&mut self, time: Time, looking: &mut Jobs, writing: &mut Jobs) -> Done<()> {
         let now = self.clock.now().max(self.latest);
         self.latest = now;
         if self.stale {
@@ -118,7 +125,9 @@ impl Desk {
         }
         let mut turn = Turn { db: &self.db, core: &mut self.core, now, news: News::default() };
         let mut ends = Vec::with_capacity(looking.len() + writing.len());
-        tasks::pass_time(&mut turn)?;
+        if time == Time::Passes {
+            tasks::pass_time(&mut turn)?;
+        }
         for job in looking.iter_mut().chain(writing.iter_mut()) {
             let before = turn.db.writes();
             ends.push(match job.run(&mut turn) {
@@ -129,9 +138,11 @@ impl Desk {
                 ran => Ok(ran?),
             });
         }
-        tasks::feed(&mut turn)?;
-        // A claim that does not wait is over already.
-        tasks::pass_time(&mut turn)?;
+        if time == Time::Passes {
+            tasks::feed(&mut turn)?;
+            // A claim that does not wait is over already.
+            tasks::pass_time(&mut turn)?;
+        }
         turn.settle()?;
         let news = turn.news;
         let mut answer = || {

@@ -113,10 +113,10 @@ impl<'r> Fields<'r> {
     }
 
     /// Reads the column `crc`, which comes last: nothing may be made of the row before.
-    pub(super) fn verify(mut self) -> Done<Verified> {
+    pub(super) fn verify(mut self) -> Done<Whole> {
         let written = self.take()?.as_i64().map_err(|_| self.damaged())?;
         let (table, key) = (self.table, self.key());
-        if self.sum.crc() == written { Ok(Verified { table, key }) } else { Err(Fault::damaged(table, key)) }
+        if self.sum.crc() == written { Ok(Whole { table, key }) } else { Err(Fault::damaged(table, key)) }
     }
 
     fn damaged(&self) -> Fault {
@@ -149,12 +149,12 @@ impl std::fmt::Display for Key {
 }
 
 /// A row that is as it was written. What cannot be read from it was written by somebody else.
-pub(super) struct Verified {
+pub(super) struct Whole {
     table: &'static str,
     key: Key,
 }
 
-impl Verified {
+impl Whole {
     /// A document in one of its columns.
     pub(super) fn json<T: DeserializeOwned>(&self, text: &str) -> Done<T> {
         serde_json::from_str(text).map_err(|_| self.damaged())

@@ -17,7 +17,7 @@ use crate::events::{EventFilter, EventStream, Events};
 mod pages;
 mod view;
 
-pub(super) use pages::{newest, newest_number, store};
+pub(super) use pages::{SCANS, is_gapless, newest, newest_number, store};
 
 /// The room.
 pub(super) struct EventRoom(pub(super) Arc<Store>);

@@ -5,8 +5,9 @@ use rusqlite::{Connection, Row};
 use super::super::db::Db;
 use super::super::fault::{Done, Fault};
 use super::super::file;
-use super::super::sum::{Fields, Sum, int};
+use super::super::sum::{Fields, Sum, int, nat};
 use super::super::tasks::json;
+use super::super::verify::Scan;
 use crate::clock::Millis;
 use crate::event::Event;
 use crate::events::EventFilter;
@@ -89,4 +90,22 @@ fn page(row: &Row<'_>) -> Done<Vec<Event>> {
     let events: Vec<Event> = fields.verify()?.json(body)?;
     let whole = events.len() as u64 == count && events.iter().zip(first..).all(|(event, seq)| event.seq == seq);
     if whole { Ok(events) } else { Err(Fault::damaged("page", first)) }
+}
+
+/// All rows of events.
+pub(in super::super) const SCANS: &[Scan] =
+    &[("SELECT first, run, count, body, crc FROM page", |row| page(row).map(drop))];
+
+/// No event is missing.
+pub(in super::super) fn is_gapless(conn: &Connection) -> Done<()> {
+    let mut next = 1;
+    file::all(conn, "SELECT first, count FROM page ORDER BY first", [], |row| {
+        let (first, count) = (nat(row.get(0)?), nat(row.get(1)?));
+        if first != next {
+            return Err(Fault::damaged("page", next));
+        }
+        next = first + count;
+        Ok(())
+    })?;
+    Ok(())
 }

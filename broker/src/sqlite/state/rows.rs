@@ -9,6 +9,7 @@ use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::sum::{Fields, Sum, int};
 use super::super::tasks::json;
+use super::super::verify::Scan;
 use crate::clock::Millis;
 use crate::id::TaskId;
 use crate::payload::Payload;
@@ -126,11 +127,26 @@ pub(super) fn take_snapshot(db: &Db, sequence: u64, at: Millis) -> Done<()> {
 /// The newest snapshot that is not after change number `sequence`; before the first one, nothing.
 pub(super) fn snapshot(conn: &Connection, sequence: u64) -> Done<(u64, Entries)> {
     let sql = "SELECT sequence, at, body, crc FROM snapshot WHERE sequence <= ?1 ORDER BY sequence DESC LIMIT 1";
-    let found = file::one(conn, sql, [int(sequence)], |row| {
-        let mut fields = Fields::of("snapshot", row, 0);
-        let (sequence, _at, body) = (fields.nat()?, fields.nat()?, fields.text()?);
-        let entries: Vec<StateEntry> = fields.verify()?.json(body)?;
-        Ok((sequence, entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect()))
-    })?;
-    Ok(found.unwrap_or_default())
+    Ok(file::one(conn, sql, [int(sequence)], read_snapshot)?.unwrap_or_default())
+}
+
+fn read_snapshot(row: &Row<'_>) -> Done<(u64, Entries)> {
+    let mut fields = Fields::of("snapshot", row, 0);
+    let (sequence, _at, body) = (fields.nat()?, fields.nat()?, fields.text()?);
+    let entries: Vec<StateEntry> = fields.verify()?.json(body)?;
+    Ok((sequence, entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect()))
+}
+
+/// All rows of state.
+pub(in super::super) const SCANS: &[Scan] = &[
+    ("SELECT key, version, value, updated_by, updated_at, crc FROM state", |row| read_entry(row).map(drop)),
+    ("SELECT sequence, key, value, previous, updated_by, at, task, attempt, crc FROM history", |row| {
+        read_change(row).map(drop)
+    }),
+    ("SELECT sequence, at, body, crc FROM snapshot", |row| read_snapshot(row).map(drop)),
+];
+
+/// No change is missing.
+pub(in super::super) fn is_gapless(conn: &Connection) -> Done<()> {
+    changes(conn, 0, u64::MAX, u64::MAX).map(drop)
 }

@@ -82,7 +82,7 @@ impl Mirror {
             kept.add(&item, stored.task, queued.records);
             match rows::held(&queued, until) {
                 Some(held) => {
-                    let told = self.live.remove(&held.lease).unwrap_or_else(|| watch::Sender::new(None));
+                    let told = self.live.get(&held.lease).cloned().unwrap_or_else(|| watch::Sender::new(None));
                     live.insert(held.lease, told);
                     queue.restore(item, held, now);
                 }

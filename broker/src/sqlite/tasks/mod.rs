@@ -31,7 +31,7 @@ use claim::Claimed;
 pub(super) use claim::{feed, pass_time};
 pub(super) use mirror::{Handed, Mirror};
 pub(super) use read::outcomes;
-pub(super) use rows::{json, void_claims};
+pub(super) use rows::{SCANS, json, stand_somewhere, void_claims};
 pub(super) use wait::Waiters;
 
 /// Roughly what a row takes beside its body.

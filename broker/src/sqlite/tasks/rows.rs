@@ -7,6 +7,7 @@ use super::super::db::Db;
 use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::sum::{Fields, Sum, int, nat};
+use super::super::verify::Scan;
 use crate::clock::Millis;
 use crate::error::Error;
 use crate::facts;
@@ -184,15 +185,17 @@ pub(super) fn append(db: &Db, seq: u64, record: &Record) -> Done<()> {
     Ok(())
 }
 
+fn read_record(row: &Row<'_>) -> Done<Record> {
+    let mut fields = Fields::of("journal", row, 0);
+    let (_seq, n, at, body) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.text()?);
+    let entry = fields.verify()?.json(body)?;
+    Ok(Record { n, at, entry })
+}
+
 /// The log of the task at a place, oldest first, which has so many records.
 pub(super) fn log(conn: &Connection, seq: u64, records: u64) -> Done<Vec<Record>> {
     let sql = "SELECT seq, n, at, body, crc FROM journal WHERE seq = ?1 ORDER BY n";
-    let log = file::all(conn, sql, [int(seq)], |row| {
-        let mut fields = Fields::of("journal", row, 0);
-        let (_seq, n, at, body) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.text()?);
-        let entry = fields.verify()?.json(body)?;
-        Ok(Record { n, at, entry })
-    })?;
+    let log = file::all(conn, sql, [int(seq)], read_record)?;
     // A record that is missing is as bad as one that was changed.
     let whole = log.len() as u64 == records && log.iter().zip(1..).all(|(record, n)| record.n == n);
     if whole { Ok(log) } else { Err(Fault::damaged("journal", seq)) }
@@ -266,4 +269,23 @@ pub(in super::super) fn void_claims(db: &Db) -> Done<u64> {
     }
     db.commit()?;
     Ok(opening)
+}
+
+/// All rows of tasks.
+pub(in super::super) const SCANS: &[Scan] = &[
+    (concat!("SELECT ", columns!(task), " FROM task t"), |row| read_task(row, 0).map(drop)),
+    (concat!("SELECT ", columns!(queue), " FROM queue q"), |row| read_queued(row, 0).map(drop)),
+    (concat!("SELECT ", columns!(outcome), " FROM outcome o"), |row| read_outcome(row, 0).map(drop)),
+    ("SELECT seq, n, at, body, crc FROM journal", |row| read_record(row).map(drop)),
+];
+
+/// Every task is unfinished or has its outcome, not both, and its log is whole.
+pub(in super::super) fn stand_somewhere(conn: &Connection) -> Done<()> {
+    let sql = "SELECT t.seq, (q.seq IS NULL) = (o.seq IS NULL) FROM task t
+               LEFT JOIN queue q ON q.seq = t.seq LEFT JOIN outcome o ON o.seq = t.seq";
+    file::all(conn, sql, [], |row| {
+        let (seq, nowhere) = (nat(row.get(0)?), row.get(1)?);
+        if nowhere { Err(Fault::damaged("queue", seq)) } else { whole_log(conn, seq).map(drop) }
+    })?;
+    Ok(())
 }

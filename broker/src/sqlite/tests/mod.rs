@@ -163,6 +163,27 @@ async fn a_claim_holds_through_a_commit_that_failed() {
     assert_eq!(broker.tasks.finish(vec![last]).await.remove(0).unwrap(), Recorded::New);
 }
 
+/// While the disk is full a deadline passes, which nobody can write down; signs of life are taken all the same.
+#[tokio::test]
+async fn a_sign_of_life_needs_no_room_on_the_disk() {
+    let (_dir, path) = store();
+    let (full, now) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1)));
+    let (asked, clock) = (full.clone(), now.clone());
+    let probe = Probe::new(move |_| if asked.load(Ordering::Relaxed) == 0 { Fate::GoOn } else { Fate::DiskFull });
+    let clock = crate::clock::Clock::from_fn(move || clock.load(Ordering::Relaxed));
+    let broker = open(&path, Options { probe, clock, ..Options::default() }).unwrap();
+    let short = Task { deadline: 1_000, ..task("r2") };
+    broker.tasks.submit(vec![task("r1"), short.clone()]).await;
+    let lease = broker.tasks.claim(claim(1)).await.unwrap().remove(0);
+    full.store(1, Ordering::Relaxed);
+    now.store(2_000, Ordering::Relaxed);
+    broker.tasks.extend(vec![lease.fence.clone()]).await.remove(0).unwrap();
+    full.store(0, Ordering::Relaxed);
+    broker.tasks.extend(vec![lease.fence]).await.remove(0).unwrap();
+    let outcome = broker.tasks.wait(vec![short.id], Until::All, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!(outcome.status, Status::Expired);
+}
+
 /// Changes a stored value behind the store's back, as a fault of the disk would.
 fn damage(path: &std::path::Path, sql: &str) {
     assert_eq!(Connection::open(path).unwrap().execute(sql, []).unwrap(), 1);
@@ -210,6 +231,55 @@ async fn a_damaged_task_in_the_queue_is_found_when_the_store_is_opened() {
     drop(broker);
     damage(&path, "UPDATE queue SET claims = 7");
     assert_eq!(code_of(open(&path, Options::default())), code::CORRUPT_STORE);
+}
+
+#[tokio::test]
+async fn a_look_at_every_row_finds_what_is_damaged_beside_the_owner() {
+    let (_dir, path) = store();
+    let broker = open(&path, Options { snapshot_every: 1, ..Options::default() }).unwrap();
+    broker.tasks.submit(vec![task("r1"), task("r2"), task("r3")]).await;
+    finish(&broker, &task("r1")).await;
+    broker.states.put(vec![write("global.a", 1)]).await.remove(0).unwrap();
+    let sound = verify(&path).await.unwrap();
+    assert_eq!(sound.findings, [""; 0]);
+    // Three tasks of which two wait and one has ended, an entry with its change and snapshot, and pages of events.
+    assert!(sound.rows > 3 + 2 + 1 + 3, "{sound:?}");
+    damage(&path, "UPDATE task SET body = replace(body, 'r1', 'rx') WHERE id = 'r1'");
+    damage(&path, "DELETE FROM queue WHERE seq = 3");
+    damage(&path, "DELETE FROM page WHERE first = 1");
+    damage(&path, "UPDATE snapshot SET at = 7");
+    let findings = verify(&path).await.unwrap().findings.join("; ");
+    for found in ["row 1 of table task", "row 3 of table queue", "row 1 of table page", "row 1 of table snapshot"] {
+        assert!(findings.contains(found), "{found}: {findings}");
+    }
+}
+
+/// A value that cannot be written as JSON.
+struct Unwritable;
+
+impl serde::Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no words for it"))
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_refused_alone() {
+    let (_dir, path) = store();
+    let broker = open(&path, Options::default()).unwrap();
+    broker.tasks.submit(vec![task("r1"), task("r2")]).await;
+    let leases = broker.tasks.claim(claim(2)).await.unwrap();
+    let last = |n: usize, output: crate::payload::Payload| {
+        let outcome = Outcome { output, ..Outcome::of(&leases[n].task, Status::Completed, None, 5) };
+        let step = crate::task::Entry::Step { name: "s".into(), value: json!(1).into() };
+        vec![Finish { fence: leases[n].fence.clone(), entries: vec![step], outcome, dead: None }]
+    };
+    let bad = broker.tasks.finish(last(0, crate::payload::Payload::of(Unwritable)));
+    let good = broker.tasks.finish(last(1, json!(2).into()));
+    let (bad, good) = tokio::join!(bad, good);
+    assert!(matches!(bad[..], [Err(Error::Decode { .. })]), "{bad:?}");
+    assert!(matches!(good[..], [Ok(Recorded::New)]), "{good:?}");
+    assert!(matches!(broker.tasks.finish(last(0, json!(1).into())).await[..], [Ok(Recorded::New)]));
 }
 
 #[tokio::test]

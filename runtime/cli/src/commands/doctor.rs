@@ -1,8 +1,8 @@
 //! `callboard doctor`: what this program sees, and whether it is well.
 
-use callboard::broker::Broker;
 use callboard::broker::task::Status;
 use callboard::broker::tasks::{TaskFilter, TaskView};
+use callboard::broker::{Broker, sqlite};
 use clap::Args;
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ pub(crate) async fn doctor(_: Doctor, console: &Console) -> Done {
     match console.look().await {
         Ok(store) => {
             checks.push(place(&console.place));
+            checks.extend(rows(&console.place).await?);
             let owner = if store.is_worked_on() { "running" } else { "nothing is running" };
             checks.push(Check::ok("node", owner));
             checks.extend(work(&store.broker).await?);
@@ -56,6 +57,18 @@ fn place(place: &Place) -> Check {
         None => "memory: nothing is kept".to_owned(),
     };
     Check::ok("store", found)
+}
+
+/// Whether every row of the store is as it was written.
+async fn rows(place: &Place) -> Result<Option<Check>, Failure> {
+    let Some(path) = place.file().filter(|path| path.exists()) else { return Ok(None) };
+    let verified = sqlite::verify(path).await?;
+    let found = match &verified.findings[..] {
+        [] => format!("{} as they were written", verified.rows),
+        [one] => one.clone(),
+        [first, others @ ..] => format!("{first}, and {} more", others.len()),
+    };
+    Ok(Some(Check { name: "rows", ok: verified.findings.is_empty(), found }))
 }
 
 /// How the newest work did against its targets, and what needs somebody.
