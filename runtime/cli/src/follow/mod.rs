@@ -6,6 +6,7 @@ mod screen;
 use std::time::Duration;
 
 use callboard::broker::Broker;
+use callboard::broker::event::{Event, TASK_CANCELLED, TASK_COMPLETED, TASK_EXPIRED, TASK_FAILED, TASK_SKIPPED};
 use callboard::broker::events::{EventFilter, EventStream};
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::task::Outcome;
@@ -21,12 +22,16 @@ use screen::Screen;
 /// How often a tree that is watched is drawn again, and how long one wait for an outcome lasts.
 const REDRAW: Duration = Duration::from_millis(100);
 const WAIT: Duration = Duration::from_secs(60);
+/// How long the events that led to an end may come after it.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// A run that is being followed.
 pub(crate) struct Follow {
     broker: Broker,
     task: TaskId,
     events: Box<dyn EventStream>,
+    /// Whether the end of the task is among what has been shown.
+    seen_end: bool,
     rows: Rows,
     screen: Screen,
 }
@@ -38,8 +43,9 @@ impl Follow {
         let (broker, screen) = (store.broker.clone(), Screen::new(&console.out));
         // In this order nothing falls between what is stored and what happens; what is told twice does no harm.
         let from = broker.events.last().await? + 1;
-        let mut rows = Rows::default();
+        let (mut rows, mut seen_end) = (Rows::default(), false);
         for view in stored(&broker, run).await? {
+            seen_end |= view.task.id == *task && view.outcome.is_some();
             let is_news = view.outcome.as_ref().is_some_and(|outcome| outcome.finished_at >= store.opened);
             if let Some(line) = rows.stored(&view).filter(|_| is_news) {
                 screen.line(&line);
@@ -47,7 +53,7 @@ impl Follow {
         }
         let filter = EventFilter { run: Some(run.clone()), types: vec!["task".into()] };
         let events = broker.events.follow(filter, from).await?;
-        Ok(Follow { broker, task: task.clone(), events, rows, screen })
+        Ok(Follow { broker, task: task.clone(), events, seen_end, rows, screen })
     }
 
     /// Waits for the end of the task.
@@ -70,11 +76,7 @@ impl Follow {
             tokio::select! {
                 biased;
                 event = self.events.next(), if following => match event {
-                    Ok(event) => {
-                        if let Some(line) = self.rows.see(&event) {
-                            self.screen.line(&line);
-                        }
-                    }
+                    Ok(event) => self.see(&event),
                     // The outcome tells the end; progress is only for the eyes.
                     Err(error) => {
                         tracing::debug!(%error, "progress cannot be followed");
@@ -82,9 +84,38 @@ impl Follow {
                     }
                 },
                 _ = ticks.tick() => self.screen.draw(&self.rows, self.broker.clock.now(), &Notes::new()),
-                outcome = &mut outcome => return outcome,
+                outcome = &mut outcome => {
+                    let outcome = outcome?;
+                    if following {
+                        self.catch_up().await;
+                    }
+                    return Ok(outcome);
+                }
             }
         }
+    }
+
+    fn see(&mut self, event: &Event) {
+        let ends = [TASK_COMPLETED, TASK_FAILED, TASK_CANCELLED, TASK_EXPIRED, TASK_SKIPPED];
+        self.seen_end |= event.task.as_ref() == Some(&self.task) && ends.contains(&event.kind.as_str());
+        if let Some(line) = self.rows.see(event) {
+            self.screen.line(&line);
+        }
+    }
+
+    /// Reads on to the event of the end, which was recorded together with the outcome: so all that happened is shown,
+    /// in the order in which it happened, also when the outcome is told first.
+    async fn catch_up(&mut self) {
+        let until_end = async {
+            while !self.seen_end {
+                match self.events.next().await {
+                    Ok(event) => self.see(&event),
+                    Err(_) => return,
+                }
+            }
+        };
+        // What has not come by then is shown from what is stored.
+        let _ = tokio::time::timeout(CATCH_UP, until_end).await;
     }
 
     /// Draws what has become of all tasks, with what is to stand beside them, and leaves it there.
