@@ -1,7 +1,8 @@
 //! What Callboard's agents say to each other, and how it gets there.
 //!
 //! Four contracts carry everything: [`messages`], [`tasks`], [state](mod@state) and [`events`], joined in one [`Broker`].
-//! Sibling *wings* keep them, each with the same four rooms: [`memory`] (gone at exit) and [`sqlite`] (one file).
+//! Sibling *wings* keep them, each with the same four rooms: [`memory`] (gone at exit), [`sqlite`] (one file) and, behind
+//! the feature `nats`, one on a NATS server.
 //! Nothing above this crate knows which wing it is on, and one contract suite runs over all.
 //!
 //! | module | what it holds |
@@ -30,6 +31,8 @@ pub mod faulty;
 pub mod id;
 pub mod memory;
 pub mod messages;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod payload;
 pub mod problem;
 pub mod queue;

@@ -1,0 +1,236 @@
+//! One connection to the server, and what it says about itself.
+//!
+//! A node has one connection. What the server refuses to let it publish is not told to the caller but to the
+//! connection, later and as text; so every request listens for the refusal of its own subject and fails at once instead
+//! of waiting for an answer that cannot come.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerError};
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use super::options::{CONNECT, Credentials, Options, PING, REQUEST, SUBSCRIPTION};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::id::NodeName;
+
+/// How many notices a listener may fall behind. The deadline of whatever it waits for is the net below.
+const NOTICES: usize = 1_024;
+/// The longest wait between two tries to connect again.
+const RECONNECT_MAX: Duration = Duration::from_secs(4);
+
+/// What happened to the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is there, for the first time or again.
+    Connected,
+    /// It is lost and will be sought.
+    Disconnected,
+    /// The server will go and has asked its clients to go elsewhere.
+    LameDuck,
+    /// A publish on this subject was refused.
+    PublishDenied(String),
+    /// A subscription to this subject was refused.
+    SubscribeDenied(String),
+    /// Messages of a subscription were dropped; how many is told by gaps, not by this.
+    SlowConsumer,
+    /// It is over: the credentials are no longer good, or it was closed.
+    Closed(String),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Link {
+    /// The client, for plain publishing and subscribing.
+    pub client: Client,
+    /// The name of this process on the wire.
+    pub node: NodeName,
+    /// This incarnation of it: random, so that a successor of the same name can be told apart.
+    pub boot: u32,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where it is connected to, for people.
+    pub address: String,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `Unavailable` with address and cause within [`CONNECT`]; `Denied` when the server does not accept the
+    /// credentials; `Config` for a credentials file or certificate that cannot be used.
+    pub async fn connect(options: &Options) -> Result<Self> {
+        let (notices, _) = broadcast::channel(NOTICES);
+        let address = options.servers.join(",");
+        let connecting = async {
+            let connect = describe(options, notices.clone()).await?;
+            connect.connect(&options.servers).await.map_err(|e| unreachable(&address, &e))
+        };
+        let late = || Error::unavailable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
+        let client = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))?;
+        let (node, clock) = (options.node.clone(), options.clock.clone());
+        Ok(Self { client, node, boot: fresh_boot(), clock, address, notices })
+    }
+
+    /// What happens to the connection from now on.
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Sends a request and waits for its first answer, at most [`REQUEST`].
+    ///
+    /// # Errors
+    /// `NoRecipient` when nobody listens; `Denied` when this process may not publish there; `Unavailable`.
+    pub async fn request(&self, subject: &str, headers: Option<HeaderMap>, body: Bytes) -> Result<async_nats::Message> {
+        let mut notices = self.notices();
+        let request = async_nats::Request::new().payload(body).timeout(Some(REQUEST));
+        let request = match headers {
+            Some(headers) => request.headers(headers),
+            None => request,
+        };
+        tokio::select! {
+            answer = self.client.send_request(subject.to_owned(), request) => answer.map_err(|e| match e.kind() {
+                async_nats::RequestErrorKind::NoResponders => Error::NoRecipient { to: subject.into() },
+                _ => Error::unavailable(format!("{}: {subject}: {e}", self.address)),
+            }),
+            denied = until_denied(&mut notices, subject) => Err(denied),
+        }
+    }
+
+    /// Publishes without waiting for anything.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection is closed; `TooLarge` beyond what the server takes.
+    pub async fn publish(&self, subject: String, body: Bytes) -> Result<()> {
+        self.client.publish(subject, body).await.map_err(|e| Error::unavailable(format!("{}: {e}", self.address)))
+    }
+}
+
+/// Resolves once the server has refused a publish on `subject`.
+async fn until_denied(notices: &mut broadcast::Receiver<Notice>, subject: &str) -> Error {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::PublishDenied(denied)) if denied == subject => {
+                return Error::Denied { who: "this process".into(), what: format!("publish on {subject}").into() };
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+async fn describe(options: &Options, notices: broadcast::Sender<Notice>) -> Result<ConnectOptions> {
+    let connect = ConnectOptions::new()
+        .name(format!("callboard {}", options.node))
+        .custom_inbox_prefix(format!("_INBOX_{}", options.node))
+        .ping_interval(PING)
+        .connection_timeout(CONNECT)
+        .request_timeout(Some(REQUEST))
+        .subscription_capacity(SUBSCRIPTION)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            let told = notice(event).map(|notice| notices.send(notice));
+            async move { drop(told) }
+        });
+    let connect = with_tls(connect, options);
+    let unusable = |what: &str, e: std::io::Error| Error::decode(format!("{what}: {e}"));
+    match &options.credentials {
+        Credentials::None => Ok(connect),
+        Credentials::Password { user, password } => Ok(connect.user_and_password(user.clone(), password.clone())),
+        Credentials::Token(token) => Ok(connect.token(token.clone())),
+        Credentials::Nkey(seed) => Ok(connect.nkey(seed.clone())),
+        Credentials::File(path) => {
+            let name = path.display().to_string();
+            connect.credentials_file(path).await.map_err(|e| unusable(&name, e))
+        }
+    }
+}
+
+fn with_tls(connect: ConnectOptions, options: &Options) -> ConnectOptions {
+    let required = options.tls.required || options.servers.iter().any(|server| server.starts_with("tls://"));
+    let connect = connect.require_tls(required);
+    let connect = match &options.tls.ca {
+        Some(ca) => connect.add_root_certificates(ca.clone()),
+        None => connect,
+    };
+    match &options.tls.identity {
+        Some((certificate, key)) => connect.add_client_certificate(certificate.clone(), key.clone()),
+        None => connect,
+    }
+}
+
+/// Doubling from 50 ms, each with full jitter above 10 ms, so that a fleet does not come back in one moment.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let exponent = u32::try_from(attempts.min(8)).unwrap_or(8);
+    let most = Duration::from_millis(50 << exponent).min(RECONNECT_MAX);
+    Duration::from_millis(10) + most.mul_f64(f64::from(fresh_boot()) / f64::from(u32::MAX))
+}
+
+fn notice(event: Event) -> Option<Notice> {
+    match event {
+        Event::Connected => Some(Notice::Connected),
+        Event::Disconnected => Some(Notice::Disconnected),
+        Event::LameDuckMode => Some(Notice::LameDuck),
+        Event::SlowConsumer(_) => Some(Notice::SlowConsumer),
+        Event::Closed => Some(Notice::Closed("the connection was closed".into())),
+        Event::ServerError(ServerError::AuthorizationViolation) => {
+            Some(Notice::Closed("the server does not accept the credentials".into()))
+        }
+        Event::ServerError(ServerError::Other(text)) => violation(&text),
+        _ => None,
+    }
+}
+
+/// The server's words: `Permissions Violation for Publish to "subject"`.
+fn violation(text: &str) -> Option<Notice> {
+    let lower = text.to_lowercase();
+    let subject = text.split('"').nth(1)?.to_owned();
+    if lower.contains("permissions violation for publish") {
+        return Some(Notice::PublishDenied(subject));
+    }
+    lower.contains("permissions violation for subscription").then_some(Notice::SubscribeDenied(subject))
+}
+
+fn unreachable(address: &str, error: &async_nats::ConnectError) -> Error {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            Error::Denied { who: "this process".into(), what: format!("connect to {address}").into() }
+        }
+        ConnectErrorKind::ServerParse => {
+            Error::decode(format!("\"{address}\" is not the address of a server: {cause}"))
+        }
+        _ => Error::unavailable(format!("{address}: {cause}")),
+    }
+}
+
+/// Random enough to tell incarnations apart: the tail of a random identifier.
+fn fresh_boot() -> u32 {
+    let bytes = uuid::Uuid::now_v7().into_bytes();
+    u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_subject() {
+        let told = violation("Permissions Violation for Publish to \"cb.v1.lane.b.a\"");
+        assert_eq!(told, Some(Notice::PublishDenied("cb.v1.lane.b.a".into())));
+        let told = violation("Permissions Violation for Subscription to \"cb.v1.ctl.>\"");
+        assert_eq!(told, Some(Notice::SubscribeDenied("cb.v1.ctl.>".into())));
+        assert_eq!(violation("maximum connections exceeded"), None);
+    }
+
+    #[test]
+    fn tries_to_connect_again_are_spread_and_bounded() {
+        for attempts in 0..40 {
+            assert!(reconnect_delay(attempts) <= RECONNECT_MAX + Duration::from_millis(10));
+        }
+        let spread: std::collections::BTreeSet<Duration> = (0..50).map(|_| reconnect_delay(6)).collect();
+        assert!(spread.len() > 25, "jitter: {spread:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Streams, buckets and subjects on the wire, each spelled once.
+//!
+//! The verb comes first and the version second; a name that comes from outside has passed
+//! [`subject`](crate::subject) before it gets here. The tenant is the server's account, never a token.
+
+use crate::id::{NodeName, RunId, TaskId};
+use crate::subject::CapabilityName;
+use crate::task::Priority;
+
+/// Queued tasks: one message per task.
+pub const TASKS: &str = "CB_TASKS";
+/// All that happened to tasks.
+pub const RUNS: &str = "CB_RUNS";
+/// Facts, derived by the server from the other streams or published.
+pub const EVENTS: &str = "CB_EVENTS";
+/// What came to nothing.
+pub const DEAD: &str = "CB_DEAD";
+/// Which claims a node holds, for those that take over from it. Gone with the server.
+pub const HELD: &str = "CB_HELD";
+/// The stream under the bucket of shared state.
+pub const STATE: &str = "KV_cb_state";
+/// The stream under the bucket of nodes that are present. Gone with the server.
+pub const NODES: &str = "KV_cb_nodes";
+/// The stream under the bucket of what nodes share: who serves what, settings of pools.
+pub const SHARED: &str = "KV_cb_shared";
+
+/// The bucket of shared state.
+pub const STATE_BUCKET: &str = "cb_state";
+/// The bucket of nodes that are present.
+pub const NODES_BUCKET: &str = "cb_nodes";
+/// The bucket of what nodes share.
+pub const SHARED_BUCKET: &str = "cb_shared";
+/// The object store of bodies that are too large for a message.
+pub const BLOBS_BUCKET: &str = "cb_blobs";
+
+/// The priorities, the most urgent first.
+pub const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Bulk];
+
+/// A priority as a token.
+pub fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::High => "high",
+        Priority::Normal => "normal",
+        Priority::Bulk => "bulk",
+    }
+}
+
+/// Where a task is queued.
+pub fn task(capability: &CapabilityName, urgency: Priority, task: &TaskId) -> String {
+    format!("cb.v1.task.{}.{}.{task}", capability.to_token(), priority(urgency))
+}
+
+/// Where a task is queued, whatever its capability and priority.
+pub fn task_anywhere(task: &TaskId) -> String {
+    format!("cb.v1.task.*.*.{task}")
+}
+
+/// The consumer of one priority of a capability.
+pub fn consumer(capability: &CapabilityName, urgency: Priority) -> String {
+    format!("cap-{}-{}", capability.to_token(), priority(urgency))
+}
+
+/// What that consumer gets.
+pub fn consumer_filter(capability: &CapabilityName, urgency: Priority) -> String {
+    format!("cb.v1.task.{}.{}.*", capability.to_token(), priority(urgency))
+}
+
+/// One kind of record of a task.
+pub fn record(task: &TaskId, kind: &str) -> String {
+    format!("cb.v1.run.{}.{task}.{kind}", task.run())
+}
+
+/// All records of a task.
+pub fn records(task: &TaskId) -> String {
+    record(task, "*")
+}
+
+/// All records of a run.
+pub fn run(run: &RunId) -> String {
+    format!("cb.v1.run.{run}.*.*")
+}
+
+/// The hints that something of a run was stored.
+pub fn done(run: &RunId) -> String {
+    format!("cb.v1.done.{run}.*.*")
+}
+
+/// A fact of this type, its dots written `_`, of a run (`_` without one).
+pub fn event(kind: &str, run: Option<&RunId>) -> String {
+    format!("cb.v1.event.{}.{}", kind.replace('.', "_"), run.map_or("_", RunId::as_str))
+}
+
+/// A dead letter. `capability` is `agent` for a message to an agent by name.
+pub fn dead(capability: &str, reason: &str, task: &str) -> String {
+    format!("cb.v1.dead.{}.{reason}.{task}", capability.replace('.', "-"))
+}
+
+/// What a node holds.
+pub fn held(node: &NodeName) -> String {
+    format!("cb.v1.held.{node}")
+}
+
+/// A verb of a node's control.
+pub fn control(node: &NodeName, verb: &str) -> String {
+    format!("cb.v1.ctl.{node}.{verb}")
+}
+
+/// A key of shared state.
+pub fn state(key: &str) -> String {
+    format!("$KV.{STATE_BUCKET}.{key}")
+}

@@ -1,0 +1,186 @@
+//! What the broker's streams look like: pure, so that what is made and what is read back are compared with one text.
+
+use serde_json::{Value, json};
+
+use crate::nats::names;
+use crate::subject::CapabilityName;
+use crate::task::Priority;
+use crate::tasks::LEASE;
+
+/// How the streams are made.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Copies of each stream: 1, or 3 or 5 in a cluster. Default 1.
+    pub replicas: u32,
+    /// Unfinished tasks that fit before `submit` answers `Busy`. Default 1,000,000.
+    pub max_tasks: u64,
+    /// Bytes of unfinished tasks that fit. Default 1 GiB.
+    pub max_task_bytes: u64,
+    /// Days that facts are kept. Default 30; 0: for ever.
+    pub event_days: u64,
+    /// Dead letters that are kept. Default 100,000.
+    pub max_dead: u64,
+    /// Changes of one key that its history holds. Default 1,000,000.
+    pub max_history: u64,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            max_tasks: 1_000_000,
+            max_task_bytes: 1 << 30,
+            event_days: 30,
+            max_dead: 100_000,
+            max_history: 1_000_000,
+        }
+    }
+}
+
+/// Kinds of records from which a fact follows, with the fact's token.
+const FACTS: [(&str, &str); 8] = [
+    ("submitted", "task_created"),
+    ("started", "task_started"),
+    ("claimed", "task_started"),
+    ("completed", "task_completed"),
+    ("failed", "task_failed"),
+    ("cancelled", "task_cancelled"),
+    ("expired", "task_expired"),
+    ("skipped", "task_skipped"),
+];
+/// How long presence outlives its last sign of life.
+pub(crate) const PRESENCE_TTL: std::time::Duration = std::time::Duration::from_secs(2);
+const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// The window in which the server drops a message that was sent twice.
+const DUPLICATES_NS: u64 = 120_000_000_000;
+
+impl Layout {
+    /// All streams, in an order in which each finds those that it takes from.
+    pub(crate) fn streams(&self) -> Vec<Value> {
+        vec![
+            self.tasks(),
+            self.runs(),
+            self.state(),
+            self.events(),
+            self.dead(),
+            self.held(),
+            self.nodes(),
+            self.shared(),
+        ]
+    }
+
+    fn stream(&self, name: &str, subjects: &[&str], more: Value) -> Value {
+        let mut config = json!({
+            "name": name,
+            "subjects": subjects,
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": self.replicas,
+            "allow_direct": true,
+            "duplicate_window": DUPLICATES_NS,
+        });
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        config
+    }
+
+    fn tasks(&self) -> Value {
+        let more = json!({
+            "retention": "workqueue",
+            "discard": "new",
+            "discard_new_per_subject": true,
+            "max_msgs_per_subject": 1,
+            "max_msgs": self.max_tasks,
+            "max_bytes": self.max_task_bytes,
+        });
+        self.stream(names::TASKS, &["cb.v1.task.*.*.*"], more)
+    }
+
+    fn runs(&self) -> Value {
+        let republish = json!({ "src": "cb.v1.run.*.*.*", "dest": "cb.v1.done.$1.$2.$3", "headers_only": true });
+        // Retention is by run, so nothing may push an old record out.
+        self.stream(names::RUNS, &["cb.v1.run.*.*.*"], json!({ "discard": "new", "republish": republish }))
+    }
+
+    fn state(&self) -> Value {
+        let more = json!({
+            "discard": "new",
+            "max_msgs_per_subject": self.max_history,
+            "allow_rollup_hdrs": true,
+            "deny_delete": true,
+        });
+        self.stream(names::STATE, &["$KV.cb_state.>"], more)
+    }
+
+    fn events(&self) -> Value {
+        let derived: Vec<Value> = FACTS
+            .iter()
+            .map(|(kind, fact)| {
+                json!({ "src": format!("cb.v1.run.*.*.{kind}"), "dest": format!("cb.v1.event.{fact}.$1") })
+            })
+            .collect();
+        let result = json!({ "src": "cb.v1.run.*.*.completed", "dest": "cb.v1.event.context_updated.$1" });
+        let state = json!({ "src": "$KV.cb_state.>", "dest": "cb.v1.event.context_updated.>" });
+        let sources = json!([
+            { "name": names::RUNS, "subject_transforms": derived },
+            { "name": names::RUNS, "subject_transforms": [result] },
+            { "name": names::STATE, "subject_transforms": [state] },
+        ]);
+        let more = json!({ "max_age": self.event_days * DAY_NS, "compression": "s2", "sources": sources });
+        self.stream(names::EVENTS, &["cb.v1.event.>"], more)
+    }
+
+    fn dead(&self) -> Value {
+        self.stream(names::DEAD, &["cb.v1.dead.*.*.*"], json!({ "max_msgs": self.max_dead, "discard": "new" }))
+    }
+
+    fn held(&self) -> Value {
+        let more = json!({ "storage": "memory", "max_msgs_per_subject": 1 });
+        self.stream(names::HELD, &["cb.v1.held.*"], more)
+    }
+
+    fn nodes(&self) -> Value {
+        let ttl = u64::try_from(PRESENCE_TTL.as_nanos()).unwrap_or(u64::MAX);
+        // The server lifts a shorter lifetime of an entry to that of its marker, so both are the same.
+        let more = json!({
+            "storage": "memory",
+            "max_msgs_per_subject": 1,
+            "max_age": ttl,
+            "allow_rollup_hdrs": true,
+            "allow_msg_ttl": true,
+            "subject_delete_marker_ttl": 1_000_000_000_u64,
+            "duplicate_window": ttl,
+        });
+        self.stream(names::NODES, &["$KV.cb_nodes.>"], more)
+    }
+
+    fn shared(&self) -> Value {
+        let more = json!({ "max_msgs_per_subject": 1, "allow_rollup_hdrs": true });
+        self.stream(names::SHARED, &["$KV.cb_shared.>"], more)
+    }
+}
+
+/// Streams in memory: gone when the server restarts, and then made again by the nodes.
+pub(crate) fn in_memory(stream: &str) -> bool {
+    matches!(stream, names::HELD | names::NODES)
+}
+
+/// The consumer from which the tasks of one priority of a capability are pulled.
+pub(crate) fn consumer(capability: &CapabilityName, urgency: Priority) -> Value {
+    let ack_wait = u64::try_from(LEASE.as_nanos()).unwrap_or(u64::MAX);
+    json!({
+        "name": names::consumer(capability, urgency),
+        "durable_name": names::consumer(capability, urgency),
+        "filter_subject": names::consumer_filter(capability, urgency),
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "replay_policy": "instant",
+        "ack_wait": ack_wait,
+        // Slots and records are the limits: a server that counted too would hold back what a node could do.
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "max_waiting": 4_096,
+    })
+}

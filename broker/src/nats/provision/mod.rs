@@ -1,0 +1,177 @@
+//! Making the broker's streams, and proof that the server has them as asked.
+//!
+//! An old server drops what it does not know without a word, so every configuration is read back and compared; what
+//! comes back differently is named, and nothing goes on with a queue that only looks like ours.
+
+mod layout;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub use layout::Layout;
+pub(crate) use layout::{consumer, in_memory};
+
+use super::js::ApiError;
+use super::link::Link;
+use super::names;
+use crate::error::{Error, Result};
+use crate::subject::CapabilityName;
+
+/// The oldest server that can do what is asked of it.
+pub const OLDEST: (u64, u64) = (2, 12);
+
+/// What became of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// It is new.
+    Created,
+    /// It was there and was changed.
+    Updated,
+    /// It was there as it should be.
+    Unchanged,
+}
+
+/// What was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The server's version.
+    pub server: String,
+    /// Each stream and what became of it.
+    pub streams: Vec<(String, Made)>,
+}
+
+/// Makes all streams, or changes those that are there, and reads each back.
+///
+/// # Errors
+/// `Unavailable` for a server that is too old, without JetStream or that keeps a stream differently from what was
+/// asked, naming what; `Denied` when this process may not.
+pub async fn provision(link: &Link, layout: &Layout) -> Result<Report> {
+    let server = check_version(link)?;
+    let mut streams = Vec::new();
+    for config in layout.streams() {
+        let name = config["name"].as_str().unwrap_or_default().to_owned();
+        let made = ensure(link, &name, &config).await?;
+        streams.push((name, made));
+    }
+    Ok(Report { server, streams })
+}
+
+/// The streams that are not there.
+pub(crate) async fn missing(link: &Link, layout: &Layout) -> Result<Vec<String>> {
+    check_version(link)?;
+    let mut missing = Vec::new();
+    for config in layout.streams() {
+        let name = config["name"].as_str().unwrap_or_default();
+        if info(link, name).await?.is_none() {
+            missing.push(name.to_owned());
+        }
+    }
+    Ok(missing)
+}
+
+/// Makes the streams again that a restart of the server took away.
+pub(crate) async fn renew_memory(link: &Link, layout: &Layout) -> Result<()> {
+    for config in layout.streams() {
+        let name = config["name"].as_str().unwrap_or_default();
+        if in_memory(name) && info(link, name).await?.is_none() {
+            ensure(link, name, &config).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the three consumers of a capability, or finds them.
+pub(crate) async fn consumers(link: &Link, capability: &CapabilityName) -> Result<()> {
+    for urgency in names::PRIORITIES {
+        let config = consumer(capability, urgency);
+        let (name, filter) = (names::consumer(capability, urgency), names::consumer_filter(capability, urgency));
+        let verb = format!("CONSUMER.CREATE.{}.{name}.{filter}", names::TASKS);
+        let said = link.api(&verb, json!({ "stream_name": names::TASKS, "config": config, "action": "" })).await?;
+        let said = said.map_err(|e| e.into_error(&name))?;
+        same(&name, &config, &said["config"])?;
+    }
+    Ok(())
+}
+
+fn check_version(link: &Link) -> Result<String> {
+    let version = link.client.server_info().version;
+    let mut numbers = version.split(['.', '-']).map(|n| n.parse::<u64>().unwrap_or_default());
+    let found = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if found >= OLDEST {
+        return Ok(version);
+    }
+    let (major, minor) = OLDEST;
+    Err(Error::unavailable(format!(
+        "{}: nats-server {version} is too old: {major}.{minor} is the oldest that keeps tasks as they must be",
+        link.address
+    )))
+}
+
+async fn info(link: &Link, name: &str) -> Result<Option<Value>> {
+    match link.api(&format!("STREAM.INFO.{name}"), Value::Null).await? {
+        Ok(mut info) => Ok(Some(info["config"].take())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into_error(name)),
+    }
+}
+
+async fn ensure(link: &Link, name: &str, config: &Value) -> Result<Made> {
+    let (verb, made) = match info(link, name).await? {
+        Some(found) if same(name, config, &found).is_ok() => return Ok(Made::Unchanged),
+        Some(_) => ("UPDATE", Made::Updated),
+        None => ("CREATE", Made::Created),
+    };
+    let said = link.api(&format!("STREAM.{verb}.{name}"), config.clone()).await?;
+    match said {
+        Ok(said) => same(name, config, &said["config"]).map(|()| made),
+        Err(error) if made == Made::Created && exists(&error) => Ok(Made::Unchanged),
+        Err(error) => Err(error.into_error(name)),
+    }
+}
+
+/// 10058: somebody else was faster, with another configuration.
+fn exists(error: &ApiError) -> bool {
+    error.err_code == 10058
+}
+
+/// Whether what the server has is what was asked; what it leaves out counts as its zero.
+fn same(name: &str, asked: &Value, found: &Value) -> Result<()> {
+    let Some(asked) = asked.as_object() else { return Ok(()) };
+    for (field, wanted) in asked {
+        let got = &found[field];
+        if !agrees(wanted, got) {
+            return Err(Error::unavailable(format!(
+                "{name}: the server keeps {field} as {got}, not as {wanted}: it may be too old for it, or somebody changed it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn agrees(wanted: &Value, got: &Value) -> bool {
+    match (wanted, got) {
+        (Value::Object(wanted), _) => wanted.iter().all(|(field, wanted)| agrees(wanted, &got[field])),
+        (Value::Array(wanted), Value::Array(got)) => {
+            wanted.len() == got.len() && wanted.iter().zip(got).all(|(wanted, got)| agrees(wanted, got))
+        }
+        (wanted, Value::Null) => matches!(wanted, Value::Bool(false)) || wanted.as_u64() == Some(0),
+        (Value::Number(wanted), Value::Number(got)) => wanted.as_f64() == got.as_f64(),
+        (wanted, got) => wanted == got,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_dropped_is_named() {
+        let asked = json!({ "name": "S", "max_age": 0, "allow_msg_ttl": true, "sources": [{ "name": "A" }] });
+        let whole = json!({ "name": "S", "allow_msg_ttl": true, "sources": [{ "name": "A", "more": 1 }], "extra": 1 });
+        assert!(same("S", &asked, &whole).is_ok());
+        let old = json!({ "name": "S", "sources": [{ "name": "A" }] });
+        let refusal = same("S", &asked, &old).unwrap_err().to_string();
+        assert!(refusal.contains("allow_msg_ttl"), "{refusal}");
+    }
+}
