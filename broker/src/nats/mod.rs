@@ -18,6 +18,7 @@ pub mod options;
 pub mod provision;
 
 mod js;
+mod record;
 
 pub use link::{Link, Notice};
 pub use options::{Credentials, Missing, Options, Tls};
