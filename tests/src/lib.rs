@@ -2,10 +2,12 @@
 //!
 //! [`mod@contract`] is the suite that every wing of the broker has to pass; [`script`] is what a wing that outlives its
 //! process is interrupted in; [`random`] makes a test's choices, and repeats them from a seed; [`programs`] are the
-//! binaries of the workspace, and [`shown`] compares what pages show with what those print.
+//! binaries of the workspace, [`nats`] is a real nats-server, and [`shown`] compares what pages show with what those print.
 
 #[allow(missing_docs, reason = "the name of a check is the sentence that it checks")]
 pub mod contract;
+#[cfg(unix)]
+pub mod nats;
 #[cfg(unix)]
 pub mod process;
 pub mod programs;
