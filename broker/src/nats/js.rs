@@ -155,7 +155,7 @@ impl Link {
     }
 
     /// The newest message of each subject that matches one of `filters`, in the order of the stream, as it was at
-    /// sequence `up_to` (none: now). At most [`MULTI`] filters and as many messages.
+    /// sequence `up_to` (none: now). At most [`MULTI`] filters and as many messages; `TooLarge` when there are more.
     pub(crate) async fn last_of(&self, stream: &str, filters: &[String], up_to: Option<u64>) -> Result<Vec<Raw>> {
         let mut ask = json!({ "multi_last": filters, "batch": MULTI });
         if let Some(up_to) = up_to {
@@ -228,6 +228,9 @@ impl Link {
                     None => found.push(raw(message)?),
                     // The end of a batch; nothing there.
                     Some(204 | 404) => return Ok(found),
+                    Some(413) => {
+                        return Err(Error::TooLarge { what: stream.into(), size: MULTI + 1, limit: MULTI });
+                    }
                     Some(503) => return Err(Error::unavailable(format!("{}: there is no {stream}", self.address))),
                     Some(code) => {
                         let why = message.description.unwrap_or_default();

@@ -129,7 +129,7 @@ async fn describe(options: &Options, notices: broadcast::Sender<Notice>) -> Resu
         .connection_timeout(CONNECT)
         .request_timeout(Some(REQUEST))
         .subscription_capacity(SUBSCRIPTION)
-        .reconnect_delay_callback(reconnect_delay)
+        .reconnect_delay_callback(delays())
         .event_callback(move |event| {
             let told = notice(event).map(|notice| notices.send(notice));
             async move { drop(told) }
@@ -158,6 +158,15 @@ fn with_tls(connect: ConnectOptions, options: &Options) -> ConnectOptions {
     match &options.tls.identity {
         Some((certificate, key)) => connect.add_client_certificate(certificate.clone(), key.clone()),
         None => connect,
+    }
+}
+
+/// None before the very first try, then those of [`reconnect_delay`].
+fn delays() -> impl Fn(usize) -> Duration {
+    let begun = std::sync::atomic::AtomicBool::new(false);
+    move |attempts| {
+        let again = begun.swap(true, std::sync::atomic::Ordering::Relaxed);
+        if again { reconnect_delay(attempts) } else { Duration::ZERO }
     }
 }
 

@@ -16,10 +16,14 @@ pub mod link;
 pub mod names;
 pub mod options;
 pub mod provision;
+pub mod state;
 
 mod js;
 mod record;
+mod seen;
+mod tail;
 
 pub use link::{Link, Notice};
 pub use options::{Credentials, Missing, Options, Tls};
 pub use provision::{Layout, Made, Report};
+pub use seen::Seen;
