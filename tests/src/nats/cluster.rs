@@ -34,14 +34,15 @@ impl Cluster {
     /// # Panics
     /// As [`Cluster::start`].
     pub fn with(config: impl Fn(usize) -> Config) -> Self {
-        Self::with_user(config, "")
+        Self::with_probe(config, probe)
     }
 
-    /// The same where only a user who may make streams can tell whether the cluster is ready: `name:password`.
+    /// The same where it takes more than a plain connection to find out that a stream with three replicas can be made:
+    /// `probe` makes one and removes it, and is asked again until that succeeds.
     ///
     /// # Panics
     /// As [`Cluster::start`].
-    pub fn with_user(config: impl Fn(usize) -> Config, credentials: &str) -> Self {
+    pub fn with_probe(config: impl Fn(usize) -> Config, probe: impl FnMut(&Server) -> Result<(), String>) -> Self {
         let routes = [Port::reserve(), Port::reserve(), Port::reserve()];
         let all = routes.each_ref().map(|route| format!("nats://127.0.0.1:{}", route.number())).join(",");
         let member = |number: usize| {
@@ -51,7 +52,7 @@ impl Cluster {
             Server::with(arguments.fold(config(number), |config, argument| config.argument(argument)))
         };
         let cluster = Self { servers: [member(0), member(1), member(2)], _routes: routes };
-        cluster.wait_until_ready(credentials);
+        cluster.wait_for(probe);
         cluster
     }
 
@@ -70,16 +71,20 @@ impl Cluster {
         self.servers.each_ref().map(Server::url).join(",")
     }
 
-    /// Waits until a stream with three replicas can be made, which is so when the servers know one another, have a
-    /// leader, and it has heard of each. Call it again after a restart.
+    /// Waits until a stream with three replicas can be made on each, which is so when the servers know one another, have
+    /// a leader, and it has heard of all. For a cluster without credentials, after a restart.
     ///
     /// # Panics
     /// When that is not so after a minute.
-    pub fn wait_until_ready(&self, credentials: &str) {
+    pub fn wait_until_ready(&self) {
+        self.wait_for(probe);
+    }
+
+    fn wait_for(&self, mut probe: impl FnMut(&Server) -> Result<(), String>) {
         let until = Instant::now() + PATIENCE;
         let mut said = String::new();
         while Instant::now() < until {
-            match self.probe(credentials) {
+            match self.servers.iter().try_for_each(&mut probe) {
                 Ok(()) => return,
                 Err(why) => said = why,
             }
@@ -88,20 +93,17 @@ impl Cluster {
         }
         panic!("the cluster did not come together: {said}");
     }
+}
 
-    fn probe(&self, credentials: &str) -> Result<(), String> {
-        let at = if credentials.is_empty() { String::new() } else { format!("{credentials}@") };
-        let text = |refused: Refused| format!("{refused:?}");
-        for server in &self.servers {
-            let mut wire = Wire::connect(&format!("nats://{at}{}", server.address())).map_err(|why| why.to_string())?;
-            wire.set_patience(QUESTION).map_err(|why| why.to_string())?;
-            let stream = json!({"name": "CB_PROBE", "subjects": ["cb.probe"], "num_replicas": 3, "storage": "memory"});
-            let made = wire.ask("$JS.API.STREAM.CREATE.CB_PROBE", &stream).map_err(text)?;
-            if made["error"].is_object() {
-                return Err(made["error"].to_string());
-            }
-            wire.ask("$JS.API.STREAM.DELETE.CB_PROBE", &json!(null)).map_err(text)?;
-        }
-        Ok(())
+fn probe(server: &Server) -> Result<(), String> {
+    let text = |refused: Refused| format!("{refused:?}");
+    let mut wire = Wire::connect(&server.url()).map_err(|why| why.to_string())?;
+    wire.set_patience(QUESTION).map_err(|why| why.to_string())?;
+    let stream = json!({"name": "CB_PROBE", "subjects": ["cb.probe"], "num_replicas": 3, "storage": "memory"});
+    let made = wire.ask("$JS.API.STREAM.CREATE.CB_PROBE", &stream).map_err(text)?;
+    if made["error"].is_object() {
+        return Err(made["error"].to_string());
     }
+    wire.ask("$JS.API.STREAM.DELETE.CB_PROBE", &json!(null)).map_err(text)?;
+    Ok(())
 }

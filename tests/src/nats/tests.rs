@@ -146,7 +146,7 @@ fn three_keep_a_stream_when_one_is_gone() {
         .find_map(|answer| answer.ok().filter(|answer| answer["seq"].is_number()));
     assert_eq!(seq.expect("a new leader")["seq"], 2);
     cluster.server(gone).restart();
-    cluster.wait_until_ready("");
+    cluster.wait_until_ready();
 }
 
 #[test]

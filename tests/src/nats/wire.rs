@@ -110,10 +110,23 @@ impl Wire {
     /// # Errors
     /// When it may not.
     pub fn publish(&mut self, subject: &str, payload: &[u8]) -> Result<(), Refused> {
-        self.publish_from(subject, "", payload)
+        self.publish_with_reply(subject, "", payload)
     }
 
-    /// Subscribes, and returns the number of the subscription when the server has taken it.
+    /// Publishes and names where an answer may go, which is not waited for.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn publish_with_reply(&mut self, subject: &str, reply: &str, payload: &[u8]) -> Result<(), Refused> {
+        let mut frame = format!("PUB {subject} {reply} {}\r\n", payload.len()).into_bytes();
+        frame.extend_from_slice(payload);
+        frame.extend_from_slice(b"\r\n");
+        self.send(&frame)?;
+        self.settle()
+    }
+
+    /// Subscribes, and returns the number of the subscription when the server has taken it. A queue group follows the
+    /// subject after a blank.
     ///
     /// # Errors
     /// When it may not.
@@ -140,7 +153,7 @@ impl Wire {
     pub fn request(&mut self, subject: &str, payload: &[u8]) -> Result<Message, Refused> {
         let inbox = format!("{}.{}", self.inbox, self.numbers + 1);
         let number = self.subscribe(&inbox)?;
-        let sent = self.publish_from(subject, &inbox, payload);
+        let sent = self.publish_with_reply(subject, &inbox, payload);
         let answer = sent.and_then(|()| {
             loop {
                 let at = self.inbound.iter().position(|message| message.subscription == number);
@@ -176,14 +189,6 @@ impl Wire {
             }
             self.read_one()?;
         }
-    }
-
-    fn publish_from(&mut self, subject: &str, reply: &str, payload: &[u8]) -> Result<(), Refused> {
-        let mut frame = format!("PUB {subject} {reply} {}\r\n", payload.len()).into_bytes();
-        frame.extend_from_slice(payload);
-        frame.extend_from_slice(b"\r\n");
-        self.send(&frame)?;
-        self.settle()
     }
 
     /// Reads to the pong of a ping, which comes after all that the server had to say before.

@@ -1,0 +1,177 @@
+//! What the roles are for: each does its work with what it may, in the presence of the real streams.
+
+use std::process::Command;
+
+use callboard_broker::nats::{Layout, Made, provision};
+use callboard_tests::nats::Refused;
+use serde_json::{Value, json};
+
+use super::{deployed, link, server, wire};
+
+const NOTHING: Value = Value::Null;
+
+fn consumer(capability: &str, priority: &str, filter: &str) -> (String, Value) {
+    let name = format!("cap-{capability}-{priority}");
+    let config = json!({"name": name, "durable_name": name, "filter_subject": filter, "ack_policy": "explicit"});
+    let subject = format!("$JS.API.CONSUMER.CREATE.CB_TASKS.{name}.cb.v1.task.{capability}.{priority}.*");
+    (subject, json!({"stream_name": "CB_TASKS", "config": config}))
+}
+
+#[tokio::test]
+async fn deploy_makes_everything_and_reads_nothing() {
+    let server = server();
+    let deploy = link(&server, "deploy").await;
+    let report = provision::provision(&deploy, &Layout::default()).await.unwrap();
+    assert!(report.streams.iter().all(|(_, made)| *made == Made::Created), "{report:?}");
+    let again = provision::provision(&deploy, &Layout::default()).await.unwrap();
+    assert!(again.streams.iter().all(|(_, made)| *made == Made::Unchanged), "{again:?}");
+    let read = wire(&server, "deploy").ask("$JS.API.STREAM.MSG.GET.CB_RUNS", &json!({"seq": 1}));
+    assert!(matches!(read, Err(Refused::Denied(_))), "{read:?}");
+    let node = provision::provision(&link(&server, "a").await, &Layout { max_tasks: 5, ..Layout::default() }).await;
+    assert!(matches!(node, Err(callboard_broker::error::Error::Denied { .. })), "{node:?}");
+}
+
+#[tokio::test]
+async fn a_node_makes_its_own_queues_and_works() {
+    let server = server();
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+    let (mut node, mut client) = (wire(&server, "a"), wire(&server, "client"));
+    let (subject, config) = consumer("diag-echo", "normal", "cb.v1.task.diag-echo.normal.*");
+    assert_eq!(node.ask(&subject, &config).unwrap()["name"], "cap-diag-echo-normal");
+
+    assert_eq!(client.ask("cb.v1.task.diag-echo.normal.t1", &json!({"input": {"text": "x"}})).unwrap()["seq"], 1);
+    let pull = json!({"batch": 1, "expires": 2_000_000_000_u64});
+    let next = "$JS.API.CONSUMER.MSG.NEXT.CB_TASKS.cap-diag-echo-normal";
+    let task = node.request(next, pull.to_string().as_bytes()).unwrap();
+    assert_eq!(task.subject, "cb.v1.task.diag-echo.normal.t1");
+    assert!(node.ask("cb.v1.run.t1.t1.completed", &json!({"status": "completed"})).unwrap()["seq"].is_number());
+    node.request(&task.reply.unwrap(), b"+ACK").unwrap();
+    let left = client.ask("$JS.API.STREAM.INFO.CB_TASKS", &NOTHING).unwrap();
+    assert_eq!(left["state"]["messages"], 0, "{left}");
+    let outcome = client.ask("$JS.API.STREAM.MSG.GET.CB_RUNS", &json!({"last_by_subj": "cb.v1.run.t1.t1.*"})).unwrap();
+    assert_eq!(outcome["message"]["subject"], "cb.v1.run.t1.t1.completed");
+}
+
+/// The subject of the request names consumer and filter, and the server holds the configuration to it.
+#[tokio::test]
+async fn a_node_cannot_make_a_queue_that_takes_from_others() {
+    let server = server();
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+    let mut node = wire(&server, "a");
+    for wider in ["cb.v1.task.>", "cb.v1.task.billing-refund.normal.*", "cb.v1.task.*.normal.*"] {
+        let (subject, config) = consumer("diag-echo", "normal", wider);
+        assert!(node.ask(&subject, &config).unwrap()["error"].is_object(), "{wider}");
+    }
+    let (subject, mut config) = consumer("diag-echo", "normal", "");
+    config["config"]["filter_subjects"] = json!(["cb.v1.task.>"]);
+    assert!(node.ask(&subject, &config).unwrap()["error"].is_object());
+    let (subject, mut config) = consumer("diag-echo", "normal", "cb.v1.task.diag-echo.normal.*");
+    config["stream_name"] = "CB_RUNS".into();
+    assert!(node.ask(&subject, &config).unwrap()["error"].is_object());
+    let made = node.ask("$JS.API.CONSUMER.NAMES.CB_TASKS", &NOTHING).unwrap();
+    assert_eq!(made["total"], 0, "{made}");
+}
+
+#[tokio::test]
+async fn a_node_brings_back_what_a_restart_of_the_server_took_away() {
+    let server = server();
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+    server.kill();
+    server.restart();
+    let mut node = wire(&server, "a");
+    for (stream, subject, mine) in
+        [("CB_HELD", "cb.v1.held.*", "cb.v1.held.a"), ("KV_cb_nodes", "$KV.cb_nodes.>", "$KV.cb_nodes.a")]
+    {
+        assert_eq!(node.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &NOTHING).unwrap()["error"]["code"], 404);
+        let config = json!({"name": stream, "storage": "memory", "subjects": [subject]});
+        assert!(node.ask(&format!("$JS.API.STREAM.CREATE.{stream}"), &config).unwrap()["error"].is_null());
+        assert!(node.ask(mine, &json!({})).unwrap()["seq"].is_number());
+    }
+    assert!(node.ask("$JS.API.STREAM.INFO.CB_RUNS", &NOTHING).unwrap()["error"].is_null());
+}
+
+#[test]
+fn a_node_answers_whoever_asked_it_and_nobody_else() {
+    let server = server();
+    let (mut node, mut client) = (wire(&server, "a"), wire(&server, "client"));
+    node.subscribe("cb.v1.req.diag-echo").unwrap();
+    client.subscribe("_INBOX_client.>").unwrap();
+    let unasked = node.publish("_INBOX_client.1", b"nobody asked");
+    assert!(matches!(unasked, Err(Refused::Denied(_))), "{unasked:?}");
+    client.publish_with_reply("cb.v1.req.diag-echo", "_INBOX_client.1", b"question").unwrap();
+    let asked = node.receive().unwrap();
+    node.publish(&asked.reply.unwrap(), b"answer").unwrap();
+    assert_eq!(client.receive().unwrap().payload, b"answer");
+    let elsewhere = node.publish("_INBOX_client.2", b"nobody asked");
+    assert!(matches!(elsewhere, Err(Refused::Denied(_))), "{elsewhere:?}");
+}
+
+#[test]
+fn a_forged_sender_reaches_nobody() {
+    let server = server();
+    let (mut a, mut b) = (wire(&server, "a"), wire(&server, "b"));
+    b.subscribe("cb.v1.lane.b.>").unwrap();
+    for forged in ["cb.v1.lane.b.client", "cb.v1.lane.b.b", "cb.v1.lane.b.nr.a.1.2"] {
+        assert!(matches!(a.publish(forged, b"forged"), Err(Refused::Denied(_))), "{forged}");
+    }
+    a.publish("cb.v1.lane.b.a", b"true").unwrap();
+    assert_eq!(b.receive().unwrap().payload, b"true");
+}
+
+/// A permission names subjects and does not look into a configuration, so who may write one reaches further. Receivers
+/// can tell: what a consumer delivers keeps the subject that it was stored under, what a stream republishes says so.
+#[test]
+fn what_arrives_by_a_detour_can_be_told() {
+    let server = server();
+    let (mut a, mut b) = (wire(&server, "a"), wire(&server, "b"));
+    b.subscribe("cb.v1.lane.b.>").unwrap();
+    let config = json!({"name": "CB_HELD", "storage": "memory", "subjects": ["cb.v1.held.*"],
+        "republish": {"src": "cb.v1.held.a", "dest": "cb.v1.lane.b.client"}});
+    assert!(a.ask("$JS.API.STREAM.CREATE.CB_HELD", &config).unwrap()["error"].is_null());
+    a.publish("cb.v1.held.a", b"forged").unwrap();
+    let forged = b.receive().unwrap();
+    assert_eq!(forged.subject, "cb.v1.lane.b.client");
+    assert!(forged.headers.contains("Nats-Stream: CB_HELD"), "{forged:?}");
+
+    let tasks = json!({"name": "CB_TASKS", "retention": "workqueue", "subjects": ["cb.v1.task.*.*.*"]});
+    assert!(wire(&server, "deploy").ask("$JS.API.STREAM.CREATE.CB_TASKS", &tasks).unwrap()["error"].is_null());
+    b.subscribe("cb.v1.ctl.b.drain").unwrap();
+    let (subject, mut config) = consumer("diag-echo", "high", "cb.v1.task.diag-echo.high.*");
+    config["config"]["deliver_subject"] = "cb.v1.ctl.b.drain".into();
+    assert!(a.ask(&subject, &config).unwrap()["error"].is_null());
+    a.publish("cb.v1.task.diag-echo.high.t1", b"forged").unwrap();
+    assert_eq!(b.receive().unwrap().subject, "cb.v1.task.diag-echo.high.t1");
+}
+
+#[test]
+fn tenants_do_not_meet_and_only_the_system_sees_the_server() {
+    let server = server();
+    let mut system = wire(&server, "system");
+    let told = system.ask("$SYS.REQ.SERVER.PING.VARZ", &NOTHING);
+    // The system account has inboxes of its own, and is limited by nothing.
+    let config = &told.unwrap()["data"]["jetstream"]["config"];
+    assert_eq!(config["sync_always"], true, "{config}");
+    let streams = system.ask("$JS.API.STREAM.NAMES", &NOTHING);
+    assert!(!matches!(streams, Ok(answer) if answer["error"].is_null()));
+}
+
+#[test]
+fn the_blocks_of_the_nodes_are_what_the_script_prints() {
+    for node in ["a", "b"] {
+        let file = std::fs::read_to_string(deployed(&format!("nodes/{node}.conf"))).unwrap();
+        let first = file.lines().next().unwrap();
+        let (_, arguments) = first.split_once("node-role ").unwrap();
+        let printed = Command::new(deployed("node-role")).args(arguments.split(' ')).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&printed.stdout), file);
+    }
+}
+
+#[test]
+fn a_node_may_not_be_named_so_that_it_gets_more() {
+    for bad in ["*", ">", "a.b", "a\"", "", "a b"] {
+        let refused = Command::new(deployed("node-role")).arg(bad).output().unwrap();
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{bad:?}");
+    }
+    let refused = Command::new(deployed("node-role")).args(["c", "research.*"]).output().unwrap();
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+}
