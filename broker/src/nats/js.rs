@@ -11,8 +11,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 
-use super::link::Link;
+use super::link::{Link, Notice};
 use super::options::REQUEST;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -113,7 +114,13 @@ impl Link {
 
     /// Stores a message in whichever stream takes its subject.
     pub(crate) async fn store(&self, subject: &str, headers: HeaderMap, body: Bytes) -> Result<Stored, Refusal> {
-        let answer = match self.request(subject, Some(headers), body).await {
+        let mut notices = self.notices();
+        let answer = tokio::select! {
+            answer = self.request(subject, Some(headers), body) => answer,
+            // Its answer went with the connection, and whoever asked can look sooner than after the whole time.
+            () = until_lost(&mut notices) => Err(Error::unavailable(format!("{}: the connection was lost", self.address))),
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error @ Error::NoRecipient { .. }) => {
                 let what = format!("{}: no stream takes {subject} ({error})", self.address);
@@ -191,8 +198,8 @@ impl Link {
 
     /// The newest sequence on `filter` and its message's subject, as the stream's leader has it; 0: none.
     pub(crate) async fn newest(&self, stream: &str, filter: &str) -> Result<(u64, String)> {
-        let said = self.api(&format!("STREAM.MSG.GET.{stream}"), json!({ "last_by_subj": filter })).await?;
-        match said {
+        let verb = format!("STREAM.MSG.GET.{stream}");
+        match self.repeated(|| self.api(&verb, json!({ "last_by_subj": filter }))).await? {
             Ok(said) => {
                 let message = &said["message"];
                 let subject = message["subject"].as_str().unwrap_or_default().to_owned();
@@ -214,44 +221,69 @@ impl Link {
         }
     }
 
+    /// Asks again when the answer went with the connection; for questions that change nothing. At most [`REQUEST`].
+    pub(crate) async fn repeated<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn() -> F) -> Result<T> {
+        let mut notices = self.notices();
+        let asking = async {
+            loop {
+                tokio::select! {
+                    answer = ask() => return answer,
+                    () = until_lost(&mut notices) => {}
+                }
+            }
+        };
+        let late = || Error::unavailable(format!("{}: no answer within {} s", self.address, REQUEST.as_secs()));
+        tokio::time::timeout(REQUEST, asking).await.unwrap_or_else(|_| Err(late()))
+    }
+
     async fn direct(&self, stream: &str, ask: &Value) -> Result<Vec<Raw>> {
+        self.repeated(|| self.direct_once(stream, ask)).await
+    }
+
+    async fn direct_once(&self, stream: &str, ask: &Value) -> Result<Vec<Raw>> {
         let inbox = self.client.new_inbox();
         let lost = |e: &dyn std::fmt::Display| Error::unavailable(format!("{}: {stream}: {e}", self.address));
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|e| lost(&e))?;
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let single = ask.get("batch").is_none();
         self.client.publish_with_reply(subject, inbox, ask.to_string().into()).await.map_err(|e| lost(&e))?;
-        let reading = async {
-            let mut found = Vec::new();
-            while let Some(message) = receive(&mut answers).await {
-                match message.status.map(|status| status.as_u16()) {
-                    None => found.push(raw(message)?),
-                    // The end of a batch; nothing there.
-                    Some(204 | 404) => return Ok(found),
-                    Some(413) => {
-                        return Err(Error::TooLarge { what: stream.into(), size: MULTI + 1, limit: MULTI });
-                    }
-                    Some(503) => return Err(Error::unavailable(format!("{}: there is no {stream}", self.address))),
-                    Some(code) => {
-                        let why = message.description.unwrap_or_default();
-                        return Err(Error::unavailable(format!("{stream}: {why} ({code})")));
-                    }
+        let mut found = Vec::new();
+        while let Some(message) = receive(&mut answers).await {
+            match message.status.map(|status| status.as_u16()) {
+                None => found.push(raw(message)?),
+                // The end of a batch; nothing there.
+                Some(204 | 404) => return Ok(found),
+                Some(413) => {
+                    return Err(Error::TooLarge { what: stream.into(), size: MULTI + 1, limit: MULTI });
                 }
-                if single {
-                    return Ok(found);
+                Some(503) => return Err(Error::unavailable(format!("{}: there is no {stream}", self.address))),
+                Some(code) => {
+                    let why = message.description.unwrap_or_default();
+                    return Err(Error::unavailable(format!("{stream}: {why} ({code})")));
                 }
             }
-            Err(lost(&"the connection was closed"))
-        };
-        let late =
-            || Error::unavailable(format!("{}: {stream}: no answer within {} s", self.address, REQUEST.as_secs()));
-        tokio::time::timeout(REQUEST, reading).await.unwrap_or_else(|_| Err(late()))
+            if single {
+                return Ok(found);
+            }
+        }
+        Err(lost(&"the connection was closed"))
     }
 }
 
 /// The next message of a subscription; `None` when it is over.
 pub(crate) async fn receive(from: &mut Subscriber) -> Option<async_nats::Message> {
     std::future::poll_fn(|cx| std::pin::Pin::new(&mut *from).poll_next(cx)).await
+}
+
+/// Resolves once the connection is lost.
+async fn until_lost(notices: &mut broadcast::Receiver<Notice>) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Disconnected) => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 fn raw(message: async_nats::Message) -> Result<Raw> {

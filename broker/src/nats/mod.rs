@@ -12,6 +12,8 @@
 
 #![allow(dead_code, reason = "the rooms that use all of this are being built")]
 
+pub mod dead;
+pub mod events;
 pub mod link;
 pub mod names;
 pub mod options;
@@ -19,6 +21,7 @@ pub mod provision;
 pub mod state;
 
 mod js;
+mod once;
 mod record;
 mod seen;
 mod tail;

@@ -120,7 +120,8 @@ impl Seen {
             seq: u64,
             subject_transforms: Vec<Value>,
         }
-        let said = link.api(&format!("STREAM.INFO.{}", names::EVENTS), Value::Null).await?;
+        let verb = format!("STREAM.INFO.{}", names::EVENTS);
+        let said = link.repeated(|| link.api(&verb, Value::Null)).await?;
         let info: Info = serde_json::from_value(said.map_err(|e| e.into_error(names::EVENTS))?).unwrap_or_default();
         for source in &info.sources {
             let mark = match (source.name.as_str(), source.subject_transforms.len()) {

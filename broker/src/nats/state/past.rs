@@ -121,7 +121,8 @@ impl StateRoom {
         let mut subjects: Vec<String> = Vec::new();
         loop {
             let ask = json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let said = self.link.api(&format!("STREAM.INFO.{}", names::STATE), ask).await?;
+            let verb = format!("STREAM.INFO.{}", names::STATE);
+            let said = self.link.repeated(|| self.link.api(&verb, ask.clone())).await?;
             let said = said.map_err(|e| e.into_error(names::STATE))?;
             let page = said["state"]["subjects"].as_object();
             let Some(page) = page.filter(|page| !page.is_empty()) else { return Ok(subjects) };

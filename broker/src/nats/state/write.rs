@@ -12,10 +12,9 @@ use super::{StateRoom, document};
 use crate::error::{Error, Result};
 use crate::nats::js::{Raw, Refusal};
 use crate::nats::names;
+use crate::nats::once::store_once;
 use crate::state::{Expect, Put, StateEntry, Write};
 
-/// How often a write without an answer is sent.
-const SENDS: usize = 2;
 /// How often a write is tried against others that come between.
 const TRIES: usize = 64;
 /// What the server's limit of a message leaves for headers and the subject.
@@ -85,8 +84,11 @@ impl StateRoom {
                     Verdict::Goes => expected = Some(current.map_or(0, |raw| raw.seq)),
                 }
             }
-            match self.send(&pending, expected, &mut in_doubt).await {
-                Ok(seq) => return Ok(self.applied(seq)),
+            let headers = pending.headers(expected);
+            let sent = store_once(&self.link, &pending.subject, &headers, &pending.body).await;
+            in_doubt |= sent.repeated;
+            match sent.answer {
+                Ok(stored) => return Ok(self.applied(stored.seq)),
                 Err(Refusal::Conflict) => looks = true,
                 Err(Refusal::Unknown(error)) => {
                     tracing::warn!(key = %write.key, error = %error, "whether a write was stored is not known");
@@ -104,19 +106,6 @@ impl StateRoom {
             }
         }
         Err(Error::Busy { to: format!("{}", write.key).into(), retry_after: std::time::Duration::from_millis(100) })
-    }
-
-    /// Sends a write until there is an answer, at most [`SENDS`] times.
-    async fn send(&self, pending: &Pending, expected: Option<u64>, in_doubt: &mut bool) -> Result<u64, Refusal> {
-        let mut sends = 1;
-        loop {
-            let stored = self.link.store(&pending.subject, pending.headers(expected), pending.body.clone()).await;
-            match stored {
-                Ok(stored) => return Ok(stored.seq),
-                Err(Refusal::Unknown(_)) if sends < SENDS => (sends, *in_doubt) = (sends + 1, true),
-                Err(refusal) => return Err(refusal),
-            }
-        }
     }
 
     fn applied(&self, seq: u64) -> Put {
