@@ -10,6 +10,7 @@ use callboard_tests::contract::{Setup, Wing};
 use callboard_tests::nats::Server;
 
 mod dead;
+mod doubt;
 mod facts;
 mod follow;
 mod keys;
@@ -20,11 +21,14 @@ struct Rooms {
     servers: Mutex<Vec<Server>>,
 }
 
+async fn connect_to(url: String, clock: Clock) -> Arc<Link> {
+    let node = NodeName::parse("n").unwrap();
+    Arc::new(Link::connect(&Options { servers: vec![url], clock, ..Options::new(node) }).await.unwrap())
+}
+
 /// A connection to a server that has the broker's streams.
 async fn connect(server: &Server, clock: Clock) -> Arc<Link> {
-    let node = NodeName::parse("n").unwrap();
-    let options = Options { servers: vec![server.url()], clock, ..Options::new(node) };
-    let link = Arc::new(Link::connect(&options).await.unwrap());
+    let link = connect_to(server.url(), clock).await;
     provision::provision(&link, &Layout::default()).await.unwrap();
     link
 }
