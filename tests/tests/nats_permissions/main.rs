@@ -8,6 +8,7 @@ mod roles;
 mod secured;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use callboard_broker::nats::{Credentials, Link, Options};
 use callboard_tests::nats::{Config, Refused, Server, Wire};
 use callboard_tests::programs::root;
 
-use table::{ROLES, Row, covers, granted, read};
+use table::{ROLES, Row, covers, doors, granted, read};
 
 /// The longest that a caller may wait to hear that it may not. Of a hundred tries one may be slower, because the machine
 /// may be busy with other tests.
@@ -131,25 +132,37 @@ fn a_server_that_refuses_nothing_is_found_out() {
 
 #[test]
 fn each_permission_in_the_files_is_in_the_table() {
-    let text = |file: &str| std::fs::read_to_string(deployed(file)).expect("a deployed file");
-    let accounts = text("accounts.conf");
+    let rows = table();
     let mut missing = Vec::new();
     for user in ROLES {
-        let block = if user.len() == 1 { "NODE_" } else { "ROLE_" }.to_owned() + &user.to_uppercase();
-        let file = if user.len() == 1 { text(&format!("nodes/{user}.conf")) } else { accounts.clone() };
-        let [publish, subscribe] = granted(&file, &block);
+        let [publish, subscribe] = granted(&role(user));
         assert!(!publish.is_empty() && !subscribe.is_empty());
-        let rows = table();
-        let seen = |pattern: &str, who: fn(&Row) -> &std::collections::BTreeSet<&'static str>| {
-            // Nodes have the same three lines for each capability; two of them stand for all.
-            let of_a_capability = pattern.contains("CB_TASKS.cap-") || pattern.starts_with("cb.v1.req.");
-            (of_a_capability && user.len() == 1)
+        // A node has the same lines for each of its capabilities; two of them stand for all.
+        let alike = |pattern: &str| pattern.contains("CB_TASKS.cap-") || pattern.starts_with("cb.v1.req.");
+        let seen = |pattern: &str, who: fn(&Row) -> &BTreeSet<&'static str>| {
+            (user.len() == 1 && alike(pattern))
                 || rows.iter().any(|row| who(row).contains(user) && covers(pattern, &row.subject))
         };
         missing.extend(publish.iter().filter(|p| !seen(p, |row| &row.publish)).map(|p| format!("{user} publish {p}")));
-        missing.extend(subscribe.iter().filter(|p| !seen(p, |row| &row.subscribe)).map(|p| format!("{user} sub {p}")));
+        missing.extend(
+            subscribe.iter().filter(|p| !seen(p, |row| &row.subscribe)).map(|p| format!("{user} subscribe {p}")),
+        );
     }
     assert!(missing.is_empty(), "{} are granted and in no row:\n{}", missing.len(), missing.join("\n"));
+}
+
+#[test]
+fn the_doors_of_an_account_are_what_its_user_may_do() {
+    for user in &ROLES[2..] {
+        let text = role(user);
+        let [publish, mut subscribe] = granted(&text);
+        subscribe.retain(|subject| !subject.starts_with("_INBOX_"));
+        assert_eq!(doors(&text), [publish, subscribe], "{user}");
+    }
+}
+
+fn role(user: &str) -> String {
+    std::fs::read_to_string(deployed(&format!("roles/{user}.conf"))).expect("a role")
 }
 
 /// The same refusals as a caller of the product sees them: an error of its own request, and at once.

@@ -6,7 +6,8 @@ use callboard_broker::nats::{Layout, Made, provision};
 use callboard_tests::nats::Refused;
 use serde_json::{Value, json};
 
-use super::{deployed, link, server, wire};
+use super::table::ROLES;
+use super::{deployed, link, role, server, wire};
 
 const NOTHING: Value = Value::Null;
 
@@ -118,6 +119,89 @@ fn a_forged_sender_reaches_nobody() {
     assert_eq!(b.receive().unwrap().payload, b"true");
 }
 
+/// The server does not ask whether somebody may publish where it wants its answer to go. In one account that would be a
+/// command to a node, an entry of the state or the outcome of a task, from whoever may ask anything at all.
+#[tokio::test]
+async fn an_answer_goes_to_nobody_else() {
+    let server = server();
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+    let mut node = wire(&server, "a");
+    node.subscribe("cb.v1.ctl.a.drain").unwrap();
+    node.subscribe("cb.v1.lane.a.>").unwrap();
+    let mut client = wire(&server, "client");
+    let stored = json!({"status": "completed"});
+    client.ask("cb.v1.run.own.own.submitted", &stored).unwrap();
+    let goals = ["cb.v1.ctl.a.drain", "cb.v1.lane.a.b", "$KV.cb_state.forged", "cb.v1.run.t1.t1.completed"];
+    let own = json!({"last_by_subj": "cb.v1.run.own.own.submitted"}).to_string();
+    for goal in goals {
+        client.publish_with_reply("$JS.API.DIRECT.GET.CB_RUNS", goal, own.as_bytes()).unwrap();
+        client.publish_with_reply("$JS.API.INFO", goal, b"").unwrap();
+        for user in ["observer", "deploy"] {
+            wire(&server, user).publish_with_reply("$JS.API.INFO", goal, b"").unwrap();
+        }
+    }
+    // Behind all of that, and the first that arrives.
+    wire(&server, "operator").publish("cb.v1.ctl.a.drain", b"{}").unwrap();
+    assert_eq!(node.receive().unwrap().payload, b"{}");
+    for (stream, messages) in [("KV_cb_state", 0), ("CB_RUNS", 1)] {
+        let info = node.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &NOTHING).unwrap();
+        assert_eq!(info["state"]["messages"], messages, "{info}");
+    }
+    // The control: nodes share an account, and between them it works. They trust one another that far.
+    wire(&server, "b").publish_with_reply("$JS.API.INFO", "cb.v1.ctl.a.drain", b"").unwrap();
+    assert!(String::from_utf8_lossy(&node.receive().unwrap().payload).contains("account_info_response"));
+}
+
+/// What the work of a client needs goes through the doors between accounts: conditional writes, pages of many answers,
+/// hints, followers, lanes both ways, and the word that nobody listens.
+#[tokio::test]
+async fn a_client_works_from_its_own_account() {
+    let server = server();
+    let deploy = link(&server, "deploy").await;
+    provision::provision(&deploy, &Layout::default()).await.unwrap();
+    let (mut node, mut client) = (wire(&server, "a"), wire(&server, "client"));
+
+    let hints = client.subscribe("cb.v1.done.r1.*.*").unwrap();
+    for n in 1..=3 {
+        assert_eq!(client.ask(&format!("cb.v1.run.r1.t{n}.submitted"), &json!({"n": n})).unwrap()["seq"], n);
+    }
+    for n in 1..=3 {
+        let hint = client.receive().unwrap();
+        assert_eq!((hint.subject, hint.subscription), (format!("cb.v1.done.r1.t{n}.submitted"), hints));
+    }
+    client.unsubscribe(hints).unwrap();
+
+    client.subscribe("_INBOX_client.page").unwrap();
+    let page = json!({"next_by_subj": "cb.v1.run.r1.*.*", "seq": 1, "batch": 10}).to_string();
+    client.publish_with_reply("$JS.API.DIRECT.GET.CB_RUNS", "_INBOX_client.page", page.as_bytes()).unwrap();
+    let page: Vec<_> = (0..4).map(|_| client.receive().unwrap()).collect();
+    assert!(
+        page[..3].iter().all(|m| m.headers.contains("Nats-Sequence")) && page[3].headers.contains("204"),
+        "{page:?}"
+    );
+
+    let tail =
+        json!({"stream_name": "KV_cb_state", "config": {"name": "tail-1", "ack_policy": "none", "mem_storage": true}});
+    assert_eq!(client.ask("$JS.API.CONSUMER.CREATE.KV_cb_state.tail-1", &tail).unwrap()["name"], "tail-1");
+    let next = "$JS.API.CONSUMER.MSG.NEXT.KV_cb_state.tail-1";
+    let pull = json!({"batch": 2, "expires": 5_000_000_000_u64}).to_string();
+    client.publish_with_reply(next, "_INBOX_client.page", pull.as_bytes()).unwrap();
+    for value in ["1", "2"] {
+        node.ask("$KV.cb_state.k", &json!(value)).unwrap();
+        assert_eq!(client.receive().unwrap().subject, "$KV.cb_state.k");
+    }
+
+    node.subscribe("cb.v1.lane.a.>").unwrap();
+    client.subscribe("cb.v1.lane.client.>").unwrap();
+    client.publish_with_reply("cb.v1.lane.a.client", "cb.v1.lane.client.nr.a.1.1", b"question").unwrap();
+    assert_eq!(node.receive().unwrap().subject, "cb.v1.lane.a.client");
+    node.publish("cb.v1.lane.client.a", b"answer").unwrap();
+    assert_eq!(client.receive().unwrap().payload, b"answer");
+    client.publish_with_reply("cb.v1.lane.b.client", "cb.v1.lane.client.nr.b.2.1", b"question").unwrap();
+    let unheard = client.receive().unwrap();
+    assert!(unheard.subject == "cb.v1.lane.client.nr.b.2.1" && unheard.headers.contains("503"), "{unheard:?}");
+}
+
 /// A permission names subjects and does not look into a configuration, so who may write one reaches further. Receivers
 /// can tell: what a consumer delivers keeps the subject that it was stored under, what a stream republishes says so.
 #[test]
@@ -156,22 +240,27 @@ fn tenants_do_not_meet_and_only_the_system_sees_the_server() {
 }
 
 #[test]
-fn the_blocks_of_the_nodes_are_what_the_script_prints() {
-    for node in ["a", "b"] {
-        let file = std::fs::read_to_string(deployed(&format!("nodes/{node}.conf"))).unwrap();
-        let first = file.lines().next().unwrap();
-        let (_, arguments) = first.split_once("node-role ").unwrap();
-        let printed = Command::new(deployed("node-role")).args(arguments.split(' ')).output().unwrap();
+fn the_files_are_what_the_script_prints() {
+    for user in ROLES {
+        let file = role(user);
+        let (_, arguments) = file.lines().next().unwrap().split_once("deploy/nats/role ").unwrap();
+        let printed = Command::new(deployed("role")).args(arguments.split(' ')).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&printed.stdout), file);
     }
 }
 
 #[test]
-fn a_node_may_not_be_named_so_that_it_gets_more() {
+fn nobody_may_be_named_so_that_it_gets_more() {
+    let refused = |arguments: &[&str]| {
+        let said = Command::new(deployed("role")).args(arguments).output().unwrap();
+        assert!(!said.status.success() && said.stdout.is_empty(), "{arguments:?}");
+    };
     for bad in ["*", ">", "a.b", "a\"", "", "a b"] {
-        let refused = Command::new(deployed("node-role")).arg(bad).output().unwrap();
-        assert!(!refused.status.success() && refused.stdout.is_empty(), "{bad:?}");
+        refused(&["node", bad]);
+        refused(&["client", bad]);
     }
-    let refused = Command::new(deployed("node-role")).args(["c", "research.*"]).output().unwrap();
-    assert!(!refused.status.success() && refused.stdout.is_empty());
+    refused(&["node", "c", "research.*"]);
+    refused(&["client", "c", "research.web"]);
+    refused(&["root", "c"]);
+    refused(&["node"]);
 }

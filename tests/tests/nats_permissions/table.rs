@@ -41,15 +41,21 @@ fn roles(words: &str) -> BTreeSet<&'static str> {
     words.split_whitespace().flat_map(group).copied().collect()
 }
 
-/// What a block of the configuration grants: the patterns of its `publish` and of its `subscribe` list.
-pub(crate) fn granted(config: &str, block: &str) -> [Vec<String>; 2] {
-    let (_, rest) = config.split_once(&format!("\n{block} {{\n")).unwrap_or_else(|| panic!("there is no {block}"));
-    let (rest, _) = rest.split_once("\n}\n").unwrap_or((rest, ""));
+/// What a role's file grants: the patterns of its `publish` and of its `subscribe` list.
+pub(crate) fn granted(role: &str) -> [Vec<String>; 2] {
     ["publish: [", "subscribe: ["].map(|list| {
-        let (_, rest) = rest.split_once(list).unwrap_or_else(|| panic!("{block} has no {list}"));
-        let list = rest.split(']').next().unwrap_or_default();
-        let lines = list.lines().filter(|line| !line.trim_start().starts_with('#'));
-        lines.flat_map(|line| line.split('"').skip(1).step_by(2)).map(str::to_owned).collect()
+        let (_, rest) = role.split_once(list).unwrap_or_else(|| panic!("there is no {list}"));
+        let lines = rest.lines().take_while(|line| line.trim() != "]");
+        lines.filter_map(|line| Some(line.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned())).collect()
+    })
+}
+
+/// The doors of a role's account: those to services and those to streams.
+pub(crate) fn doors(role: &str) -> [Vec<String>; 2] {
+    ["service", "stream"].map(|kind| {
+        let start = format!("{{ {kind}: {{ account: CALLBOARD, subject: \"");
+        let subject = |line: &str| Some(line.trim().strip_prefix(&start)?.strip_suffix("\" } }")?.to_owned());
+        role.lines().filter_map(subject).collect()
     })
 }
 
@@ -81,7 +87,9 @@ fn patterns_cover_what_the_server_says_they_do() {
 }
 
 #[test]
-fn grants_are_read_without_remarks() {
-    let config = "# x\nROLE {\n    publish: [\n        # not \"this\"\n        \"p.1\", \"p.2\"\n    ]\n    subscribe: [\"s.>\"]\n}\n";
-    assert_eq!(granted(config, "ROLE"), [vec!["p.1".to_owned(), "p.2".into()], vec!["s.>".into()]]);
+fn grants_and_doors_are_read() {
+    let role = "MAY_X {\n    publish: [\n        \"p.1\"\n        \"p.2\"\n    ]\n    subscribe: [\n        \"s.>\"\n    ]\n}\n\n\
+        DOORS_X: [\n    { service: { account: CALLBOARD, subject: \"p.1\" } }\n    { stream: { account: CALLBOARD, subject: \"s.>\" } }\n]\n";
+    assert_eq!(granted(role), [vec!["p.1".to_owned(), "p.2".into()], vec!["s.>".into()]]);
+    assert_eq!(doors(role), [vec!["p.1".to_owned()], vec!["s.>".into()]]);
 }
