@@ -12,6 +12,7 @@
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
 //! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
+//! | [`blobs`] | large bodies, where nodes have no file system in common |
 //! | [`memory`], [`sqlite`] | the wings |
 //! | [`faulty`] | any wing behind a bad line, for tests |
 
@@ -20,6 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub mod blobs;
 pub mod clock;
 pub mod code;
 pub mod dead_letter;
@@ -60,6 +62,8 @@ pub struct Broker {
     pub events: Arc<dyn events::Events>,
     /// What came to nothing.
     pub dead: Arc<dyn dead_letter::DeadLetters>,
+    /// Large bodies, on a wing whose nodes have no file system in common; none on the embedded ones.
+    pub blobs: Option<Arc<dyn blobs::Blobs>>,
     /// The wing's clock.
     pub clock: clock::Clock,
     /// What the wing is, for people: `memory`, `sqlite /path (durable)`.

@@ -67,6 +67,7 @@ pub fn wrap(broker: Broker, faults: Faults) -> Broker {
         states: Arc::new(rooms::States { inner: broker.states, line: line.clone() }),
         events: Arc::new(rooms::Events { inner: broker.events, line: line.clone() }),
         dead: Arc::new(rooms::DeadLetters { inner: broker.dead, line }),
+        blobs: broker.blobs,
         clock: broker.clock,
         about,
     }

@@ -91,6 +91,7 @@ pub fn open(options: Options) -> Broker {
         states: wing.clone(),
         events: wing.clone(),
         dead: wing,
+        blobs: None,
         clock,
         about: "memory".into(),
     }

@@ -12,6 +12,7 @@
 
 #![allow(dead_code, reason = "the rooms that use all of this are being built")]
 
+pub mod blobs;
 pub mod dead;
 pub mod events;
 pub mod link;

@@ -3,6 +3,7 @@
 //! The verb comes first and the version second; a name that comes from outside has passed
 //! [`subject`](crate::subject) before it gets here. The tenant is the server's account, never a token.
 
+use crate::blobs::Hash;
 use crate::id::{NodeName, RunId, TaskId};
 use crate::subject::CapabilityName;
 use crate::task::Priority;
@@ -32,6 +33,9 @@ pub const NODES_BUCKET: &str = "cb_nodes";
 pub const SHARED_BUCKET: &str = "cb_shared";
 /// The object store of bodies that are too large for a message.
 pub const BLOBS_BUCKET: &str = "cb_blobs";
+
+/// The stream under the object store of large bodies.
+pub const BLOBS: &str = "OBJ_cb_blobs";
 
 /// The priorities, the most urgent first.
 pub const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Bulk];
@@ -105,7 +109,43 @@ pub fn control(node: &NodeName, verb: &str) -> String {
     format!("cb.v1.ctl.{node}.{verb}")
 }
 
+/// The description of a large body.
+pub fn blob(hash: &Hash) -> String {
+    format!("$O.{BLOBS_BUCKET}.M.{}", base64_url(hash.as_str().as_bytes()))
+}
+
+/// The pieces of a large body.
+pub fn pieces(id: &str) -> String {
+    format!("$O.{BLOBS_BUCKET}.C.{id}")
+}
+
+/// Base64 with the alphabet for URLs and with padding, as the names of objects are written.
+pub fn base64_url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = (bits >> (18 - 6 * place)) & 63;
+            text.push(if place <= three.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
 /// A key of shared state.
 pub fn state(key: &str) -> String {
     format!("$KV.{STATE_BUCKET}.{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_objects_are_written_as_other_clients_write_them() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("??>~", "Pz8-fg==")] {
+            assert_eq!(base64_url(plain.as_bytes()), coded, "{plain}");
+        }
+    }
 }

@@ -117,6 +117,7 @@ fn broker(store: Arc<Store>, options: &Options) -> Broker {
         states: Arc::new(state::StateRoom(store.clone())),
         events: Arc::new(events::EventRoom(store.clone())),
         dead: Arc::new(dead::DeadRoom(store)),
+        blobs: None,
         clock: options.clock.clone(),
         about: about.into(),
     }

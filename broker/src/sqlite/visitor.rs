@@ -33,6 +33,7 @@ pub(super) fn broker(attached: &Attached) -> Broker {
         states: inner.clone(),
         events: inner.clone(),
         dead: inner,
+        blobs: None,
         about: about.into(),
     }
 }

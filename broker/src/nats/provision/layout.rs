@@ -22,6 +22,10 @@ pub struct Layout {
     pub max_dead: u64,
     /// Changes of one key that its history holds. Default 1,000,000.
     pub max_history: u64,
+    /// Days that large bodies are kept. Default 30; 0: for ever.
+    pub blob_days: u64,
+    /// Bytes of large bodies that fit. Default 2 GiB.
+    pub max_blob_bytes: u64,
 }
 
 impl Default for Layout {
@@ -33,6 +37,8 @@ impl Default for Layout {
             event_days: 30,
             max_dead: 100_000,
             max_history: 1_000_000,
+            blob_days: 30,
+            max_blob_bytes: 2 << 30,
         }
     }
 }
@@ -66,6 +72,7 @@ impl Layout {
             self.held(),
             self.nodes(),
             self.shared(),
+            self.blobs(),
         ]
     }
 
@@ -159,6 +166,16 @@ impl Layout {
     fn shared(&self) -> Value {
         let more = json!({ "max_msgs_per_subject": 1, "allow_rollup_hdrs": true });
         self.stream(names::SHARED, &["$KV.cb_shared.>"], more)
+    }
+
+    fn blobs(&self) -> Value {
+        let more = json!({
+            "discard": "new",
+            "max_age": self.blob_days * DAY_NS,
+            "max_bytes": self.max_blob_bytes,
+            "allow_rollup_hdrs": true,
+        });
+        self.stream(names::BLOBS, &["$O.cb_blobs.C.>", "$O.cb_blobs.M.>"], more)
     }
 }
 

@@ -1,0 +1,3 @@
+//! Nodes on a real server: what they keep for each other, how they are steered, and whole processes.
+
+mod blobs;
