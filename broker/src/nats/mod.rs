@@ -9,6 +9,7 @@
 //! | `options`, `link`, `js` | how a process joins, its connection, what it asks of JetStream |
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
+//! | `blobs` | large bodies |
 
 #![allow(dead_code, reason = "the rooms that use all of this are being built")]
 
