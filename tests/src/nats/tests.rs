@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::log::Log;
 use super::*;
 
 fn alive(pid: u32) -> bool {
@@ -176,4 +177,31 @@ fn a_line_that_is_cut_delivers_when_it_heals() {
     assert!(wire.publish("x", b"3").is_err() && Wire::connect(&proxy.url()).is_err());
     proxy.heal();
     Wire::connect(&proxy.url()).unwrap();
+}
+
+/// Run by the test below in a process of its own, which is killed.
+#[test]
+#[ignore = "it waits to be killed"]
+fn holds_a_server_until_it_is_killed() {
+    let server = Server::start();
+    println!("pid {}", server.pid());
+    std::thread::park();
+}
+
+#[test]
+fn nothing_is_left_when_the_test_process_is_killed() {
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", "nats::tests::holds_a_server_until_it_is_killed", "--ignored", "--nocapture"]);
+    let mut test = test.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let said = Log::read(test.stdout.take().unwrap()).wait_for("pid ").unwrap();
+    let pid: u32 = said.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(alive(pid));
+    test.kill().unwrap();
+    test.wait().unwrap();
+    // The server is nobody's child any more, so its end is seen by asking.
+    let until = Instant::now() + std::time::Duration::from_secs(10);
+    while alive(pid) {
+        assert!(Instant::now() < until, "server {pid} is still there");
+        std::thread::yield_now();
+    }
 }

@@ -3,6 +3,7 @@
 //! The goal is that a reader of the table in `table.txt` knows everything that a role can do. So each role tries each
 //! subject of it in three ways, and the other way round each permission in the files has a row. A refusal comes before
 //! the pong of a ping that was sent behind the call, so that something was *not* refused is seen as quickly.
+#![cfg(unix)]
 
 mod roles;
 mod secured;
@@ -197,4 +198,23 @@ async fn wrong_credentials_are_refused_at_once() {
         assert!(matches!(refused, Err(Error::Denied { .. })), "{user}: {refused:?}");
         assert!(since.elapsed() < Duration::from_millis(500), "{:?}", since.elapsed());
     }
+}
+
+/// As the head of accounts.conf says. The pair is the one of the server's own documentation.
+#[tokio::test]
+async fn a_key_may_stand_in_the_place_of_a_password() {
+    let (public, seed) = (
+        "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4",
+        "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY",
+    );
+    let users = format!("authorization {{ users: [{{ nkey: \"{public}\", permissions: $MAY_A }}] }}");
+    let server = Server::with(Config::file(&deployed("roles/a.conf")).and(&users));
+    let mut options = options(&server, "a");
+    options.credentials = Credentials::Nkey(seed.into());
+    let link = Link::connect(&options).await.expect("the key is known");
+    let answer = link.request("cb.v1.lane.b.client", None, Vec::new().into()).await;
+    assert!(matches!(answer, Err(Error::Denied { .. })), "{answer:?}");
+    let other = "SUAGMJH5XLGZKQQWAWKRZJIGMOU4HPFUYLXJMXOO5NLFEO2OOQJ5LPRDPM";
+    options.credentials = Credentials::Nkey(other.into());
+    assert!(Link::connect(&options).await.is_err());
 }
