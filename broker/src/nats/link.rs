@@ -4,6 +4,7 @@
 //! connection, later and as text; so every request listens for the refusal of its own subject and fails at once instead
 //! of waiting for an answer that cannot come.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerError};
@@ -161,13 +162,10 @@ fn with_tls(connect: ConnectOptions, options: &Options) -> ConnectOptions {
     }
 }
 
-/// None before the very first try, then those of [`reconnect_delay`].
-fn delays() -> impl Fn(usize) -> Duration {
-    let begun = std::sync::atomic::AtomicBool::new(false);
-    move |attempts| {
-        let again = begun.swap(true, std::sync::atomic::Ordering::Relaxed);
-        if again { reconnect_delay(attempts) } else { Duration::ZERO }
-    }
+/// The first connection is made at once.
+fn delays() -> impl Fn(usize) -> Duration + Send + Sync + 'static {
+    let first = AtomicBool::new(true);
+    move |attempts| if first.swap(false, Ordering::Relaxed) { Duration::ZERO } else { reconnect_delay(attempts) }
 }
 
 /// Doubling from 50 ms, each with full jitter above 10 ms, so that a fleet does not come back in one moment.

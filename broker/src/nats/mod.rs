@@ -9,9 +9,11 @@
 //! | `options`, `link`, `js` | how a process joins, its connection, what it asks of JetStream |
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
+//! | `record` | the documents of a run's log |
+//! | `tasks`, `state`, `events`, `dead` | the rooms |
+//! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs` | large bodies |
-
-#![allow(dead_code, reason = "the rooms that use all of this are being built")]
+//! | `wing` | all of it together |
 
 pub mod blobs;
 pub mod dead;
@@ -27,8 +29,11 @@ mod once;
 mod record;
 mod seen;
 mod tail;
+mod tasks;
+mod wing;
 
 pub use link::{Link, Notice};
 pub use options::{Credentials, Missing, Options, Tls};
 pub use provision::{Layout, Made, Report};
 pub use seen::Seen;
+pub use wing::{Wing, connect, open};

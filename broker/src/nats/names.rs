@@ -16,8 +16,6 @@ pub const RUNS: &str = "CB_RUNS";
 pub const EVENTS: &str = "CB_EVENTS";
 /// What came to nothing.
 pub const DEAD: &str = "CB_DEAD";
-/// Which claims a node holds, for those that take over from it. Gone with the server.
-pub const HELD: &str = "CB_HELD";
 /// The stream under the bucket of shared state.
 pub const STATE: &str = "KV_cb_state";
 /// The stream under the bucket of nodes that are present. Gone with the server.
@@ -97,11 +95,6 @@ pub fn event(kind: &str, run: Option<&RunId>) -> String {
 /// A dead letter. `capability` is `agent` for a message to an agent by name.
 pub fn dead(capability: &str, reason: &str, task: &str) -> String {
     format!("cb.v1.dead.{}.{reason}.{task}", capability.replace('.', "-"))
-}
-
-/// What a node holds.
-pub fn held(node: &NodeName) -> String {
-    format!("cb.v1.held.{node}")
 }
 
 /// A verb of a node's control.

@@ -37,6 +37,9 @@ pub(crate) struct Started {
     pub(crate) capability: CapabilityName,
     pub(crate) attempt: u32,
     pub(crate) node: NodeName,
+    /// Where its queue message is given back by whoever takes over.
+    #[serde(default)]
+    pub(crate) ack: String,
 }
 
 /// A claim ended without its holder.
@@ -58,6 +61,9 @@ pub(crate) struct Noted {
     pub(crate) at: Millis,
     pub(crate) capability: CapabilityName,
     pub(crate) entry: Entry,
+    /// Of a claim: where its queue message is given back by whoever takes over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) ack: String,
 }
 
 /// What an outcome's document says beside the outcome.
@@ -154,11 +160,13 @@ pub(crate) fn parse_subject(subject: &str) -> Option<(TaskId, &str)> {
 /// A claim as the log tells it.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
-    /// The sequence of its record, which is its number.
-    pub(crate) lease: u64,
     pub(crate) attempt: u32,
     pub(crate) node: NodeName,
     pub(crate) since: Millis,
+    /// The mark of its record.
+    pub(crate) writer: String,
+    /// Where its queue message is acknowledged.
+    pub(crate) ack: String,
 }
 
 /// All that the log of one task says.
@@ -178,10 +186,8 @@ pub(crate) struct Story {
     pub(crate) attempts: u32,
     /// The claim that stands.
     pub(crate) held: Option<Claimed>,
-    /// The last holder, also of a claim that stands no longer.
-    pub(crate) holder: Option<NodeName>,
     /// Whether the next claim begins no new attempt.
-    free: bool,
+    pub(crate) free: bool,
     pub(crate) not_before: Millis,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) mark: EndMark,
@@ -229,23 +235,26 @@ impl Story {
             }
             STARTED => {
                 if let Ok(document) = serde_json::from_slice::<Started>(&raw.body) {
-                    self.claimed(raw.seq, document.attempt, document.node, document.at);
+                    let Started { writer, at, attempt, node, ack, .. } = document;
+                    self.claimed(Claimed { attempt, node, since: at, writer, ack });
                 }
             }
             LAPSED => self.held = None,
             // A record that cannot be read still counts as one: whoever has not seen it was replaced.
             _ => {
                 if let Ok(document) = serde_json::from_slice::<Noted>(&raw.body) {
-                    self.noted(raw.seq, document);
+                    self.noted(document);
                 }
             }
         }
     }
 
-    fn noted(&mut self, seq: u64, document: Noted) {
-        let Noted { n, at, entry, .. } = document;
+    fn noted(&mut self, document: Noted) {
+        let Noted { n, at, entry, writer, ack, .. } = document;
         match &entry {
-            Entry::Claimed { attempt, node } => self.claimed(seq, *attempt, node.clone(), at),
+            Entry::Claimed { attempt, node } => {
+                self.claimed(Claimed { attempt: *attempt, node: node.clone(), since: at, writer, ack });
+            }
             Entry::Released { reason, not_before, .. } => {
                 self.held = None;
                 self.free = matches!(reason, Release::Declined | Release::Drained);
@@ -256,12 +265,11 @@ impl Story {
         self.log.push(Record { n, at, entry });
     }
 
-    fn claimed(&mut self, lease: u64, attempt: u32, node: NodeName, since: Millis) {
+    fn claimed(&mut self, claimed: Claimed) {
         self.claims += 1;
-        self.attempts = self.attempts.max(attempt);
+        self.attempts = self.attempts.max(claimed.attempt);
         self.free = false;
         self.not_before = 0;
-        self.holder = Some(node.clone());
-        self.held = Some(Claimed { lease, attempt, node, since });
+        self.held = Some(claimed);
     }
 }

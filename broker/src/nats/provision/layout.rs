@@ -69,7 +69,6 @@ impl Layout {
             self.state(),
             self.events(),
             self.dead(),
-            self.held(),
             self.nodes(),
             self.shared(),
             self.blobs(),
@@ -143,11 +142,6 @@ impl Layout {
         self.stream(names::DEAD, &["cb.v1.dead.*.*.*"], json!({ "max_msgs": self.max_dead, "discard": "new" }))
     }
 
-    fn held(&self) -> Value {
-        let more = json!({ "storage": "memory", "max_msgs_per_subject": 1 });
-        self.stream(names::HELD, &["cb.v1.held.*"], more)
-    }
-
     fn nodes(&self) -> Value {
         let ttl = u64::try_from(PRESENCE_TTL.as_nanos()).unwrap_or(u64::MAX);
         // The server lifts a shorter lifetime of an entry to that of its marker, so both are the same.
@@ -179,9 +173,9 @@ impl Layout {
     }
 }
 
-/// Streams in memory: gone when the server restarts, and then made again by the nodes.
+/// A stream in memory: gone when the server restarts, and then made again by the nodes.
 pub(crate) fn in_memory(stream: &str) -> bool {
-    matches!(stream, names::HELD | names::NODES)
+    stream == names::NODES
 }
 
 /// The consumer from which the tasks of one priority of a capability are pulled.

@@ -1,0 +1,199 @@
+//! Outcomes that no attempt writes, and beginning again after one.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::room::{Appended, Room};
+use crate::clock::Millis;
+use crate::code;
+use crate::dead_letter::Reason;
+use crate::error::{Class, Error, Remote, Result};
+use crate::facts;
+use crate::id::{RunId, TaskId};
+use crate::nats::names;
+use crate::nats::record::{EndMark, Story, end_document, parse_subject};
+use crate::queue::Spent;
+use crate::task::{Entry, Outcome, Status, Task};
+use crate::tasks::Revoked;
+
+/// How often an end may find that somebody has just written.
+const TRIES: usize = 64;
+
+impl Room {
+    /// Ends a task without an attempt: spent, or (`None`) because its parent was cancelled. Whether it has ended now;
+    /// otherwise its story is to be read again.
+    pub(super) async fn end_unclaimed(
+        &self,
+        task: &Task,
+        story: &Story,
+        why: Option<Spent>,
+        queued: u64,
+    ) -> Result<bool> {
+        let now = self.now();
+        let outcome = match why {
+            None => ended(task, story, Status::Cancelled, cancelled("the end of its parent"), now),
+            Some(spent) => {
+                let (reason, status, error) = given_up(story, spent);
+                let letter = facts::dead_task(task, reason, Some(error.message.clone()));
+                self.dead.bury_task(&letter).await?;
+                ended(task, story, status, error, now)
+            }
+        };
+        let Appended::At(_) = self.write_end(task, &outcome, story.last).await? else { return Ok(false) };
+        self.held.revoke(&task.id, Revoked::Ended(outcome.status));
+        self.link.delete(names::TASKS, queued).await?;
+        Ok(true)
+    }
+
+    async fn write_end(&self, task: &Task, outcome: &Outcome, last: u64) -> Result<Appended> {
+        let mark = self.mark();
+        let end = EndMark { writer: mark.clone(), lease: 0, key: task.key.clone() };
+        self.append_record(&task.id, outcome.status.as_str(), last, end_document(outcome, &end)?, &mark).await
+    }
+
+    pub(super) async fn cancel(&self, root: TaskId, by: String) -> Result<Vec<TaskId>> {
+        let mut cancelled = Vec::new();
+        let (mut seen, mut next) = (HashSet::new(), VecDeque::from([root.clone()]));
+        let mut run = self.run_stories(&root.run()).await?;
+        if run.get(&root).is_none_or(|story| story.last == 0) && self.queued(&root).await?.is_none() {
+            return Err(Error::not_found(format!("task {root}")));
+        }
+        while let Some(id) = next.pop_front() {
+            if !seen.insert(id.clone()) {
+                continue;
+            }
+            if self.cancel_one(&id, &by).await? {
+                cancelled.push(id.clone());
+                // What it delegated up to its end, which nothing can follow.
+                run = self.run_stories(&root.run()).await?;
+            }
+            next.extend(children(&run, &id));
+        }
+        Ok(cancelled)
+    }
+
+    /// Whether this call cancelled it.
+    async fn cancel_one(&self, id: &TaskId, by: &str) -> Result<bool> {
+        for _ in 0..TRIES {
+            let story = self.story(id).await?;
+            if story.outcome.is_some() {
+                return Ok(false);
+            }
+            let queued = self.queued(id).await?;
+            let Some(task) = story.task.clone().or_else(|| queued.as_ref().map(|(task, ..)| task.clone())) else {
+                return Ok(false);
+            };
+            let outcome = ended(&task, &story, Status::Cancelled, cancelled(by), self.now());
+            if let Appended::At(_) = self.write_end(&task, &outcome, story.last).await? {
+                self.held.revoke(id, Revoked::Ended(Status::Cancelled));
+                if let Some((.., seq)) = queued {
+                    self.link.delete(names::TASKS, seq).await?;
+                }
+                return Ok(true);
+            }
+        }
+        Err(Error::unavailable(format!("task {id} changes faster than it can be cancelled")))
+    }
+
+    /// The whole stories of all tasks of a run.
+    pub(super) async fn run_stories(&self, run: &RunId) -> Result<HashMap<TaskId, Story>> {
+        let records = self.link.all(names::RUNS, &names::run(run), 1).await?;
+        let mut by_task: HashMap<TaskId, Vec<_>> = HashMap::new();
+        for raw in &records {
+            if let Some((task, _)) = parse_subject(&raw.subject) {
+                by_task.entry(task).or_default().push(raw);
+            }
+        }
+        Ok(by_task.into_iter().map(|(task, records)| (task, Story::read(records))).collect())
+    }
+
+    pub(super) async fn retry(&self, id: TaskId) -> Result<TaskId> {
+        let run = self.run_stories(&id.run()).await?;
+        let task_of = |id: &TaskId| run.get(id).and_then(|story| story.task.as_ref());
+        let task = task_of(&id).ok_or_else(|| Error::not_found(format!("task {id}")))?;
+        let newest = newest(&run, &task.base);
+        if let Some(newest) = newest.filter(|newest| newest.generation > task.generation) {
+            return Ok(newest.id.clone());
+        }
+        match run.get(&id).and_then(|story| story.outcome.as_ref()).map(|outcome| outcome.status) {
+            None | Some(Status::Completed) => {
+                let (expected, actual) = (u64::from(task.generation), u64::from(task.generation));
+                return Err(Error::Conflict { key: format!("task {id}").into(), expected, actual });
+            }
+            Some(_) => {}
+        }
+        let parent = task.parent.as_ref().and_then(task_of).map(|parent| &parent.base);
+        let parent = parent.and_then(|base| self::newest(&run, base));
+        let next = task.next_generation(parent, self.now());
+        self.submit(vec![next.clone()]).await.remove(0)?;
+        Ok(next.id)
+    }
+}
+
+impl Room {
+    /// The next generation of each task, where it is there.
+    pub(super) async fn next_generation(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskId>>> {
+        let mut runs: HashMap<RunId, HashMap<TaskId, Story>> = HashMap::new();
+        let mut next = Vec::new();
+        for id in tasks {
+            let run = id.run();
+            if !runs.contains_key(&run) {
+                runs.insert(run.clone(), self.run_stories(&run).await?);
+            }
+            let retries = |task: &&Task| task.retry_of.as_ref() == Some(&id);
+            let found =
+                runs.get(&run).and_then(|run| run.values().filter_map(|story| story.task.as_ref()).find(retries));
+            next.push(found.map(|task| task.id.clone()));
+        }
+        Ok(next)
+    }
+}
+
+fn newest<'a>(run: &'a HashMap<TaskId, Story>, base: &TaskId) -> Option<&'a Task> {
+    let all = run.values().filter_map(|story| story.task.as_ref()).filter(|task| task.base == *base);
+    all.max_by_key(|task| task.generation)
+}
+
+/// What a task delegated: the tasks that name it as their parent, and those that its log names; in the order of their
+/// submission.
+fn children(run: &HashMap<TaskId, Story>, parent: &TaskId) -> Vec<TaskId> {
+    let of = |story: &&Story| story.task.as_ref().is_some_and(|task| task.parent.as_ref() == Some(parent));
+    let mut found: Vec<(u64, TaskId)> =
+        run.values().filter(of).filter_map(|story| Some((story.seq, story.task.as_ref()?.id.clone()))).collect();
+    let log = run.get(parent).map_or(&[][..], |story| &story.log);
+    found.extend(log.iter().filter_map(|record| match &record.entry {
+        Entry::Delegated { child, .. } => Some((run.get(child).map_or(u64::MAX, |story| story.seq), child.clone())),
+        _ => None,
+    }));
+    found.sort();
+    found.into_iter().map(|(_, id)| id).collect()
+}
+
+fn ended(task: &Task, story: &Story, status: Status, error: Remote, now: Millis) -> Outcome {
+    Outcome {
+        attempt: story.attempts,
+        node: story.held.as_ref().map(|held| held.node.clone()),
+        started_at: story.held.as_ref().map(|held| held.since),
+        ..Outcome::of(task, status, Some(error), now)
+    }
+}
+
+fn cancelled(by: &str) -> Remote {
+    remote(Class::Cancelled, code::CANCELLED, by.to_owned())
+}
+
+fn given_up(story: &Story, why: Spent) -> (Reason, Status, Remote) {
+    match why {
+        Spent::Expired => {
+            let message = "its deadline passed before it was done".to_owned();
+            (Reason::Expired, Status::Expired, remote(Class::Permanent, code::EXPIRED, message))
+        }
+        Spent::TooManyClaims => {
+            let message = format!("it was claimed {} times and no attempt came to an end", story.claims);
+            (Reason::TooManyClaims, Status::Failed, remote(Class::Permanent, code::ATTEMPTS, message))
+        }
+    }
+}
+
+fn remote(class: Class, code: &str, message: String) -> Remote {
+    Remote { class, code: code.into(), message, retry_after_ms: None, partial: None, fatal: false }
+}

@@ -1,0 +1,179 @@
+//! What happens to tasks though nobody calls: lapses, ends of delays, deadlines, and what other processes write.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::held::Held;
+use super::hub::Hint;
+use super::room::{Appended, Room, mark_of, text};
+use crate::clock::Millis;
+use crate::error::Result;
+use crate::id::TaskId;
+use crate::nats::names;
+use crate::nats::record::{LAPSED, Lapsed, STARTED, ending};
+use crate::queue::Spent;
+use crate::tasks::Revoked;
+
+/// How often the queue is looked at for tasks that other processes have put there.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Queue messages read in one look.
+const PAGE: usize = 256;
+/// How often an expiry may find that somebody has just written.
+const TRIES: usize = 8;
+
+/// Starts the helpers of a room; they end with it. Deadlines of the whole queue are kept by processes that work.
+pub(super) fn start(room: &Arc<Room>, works: bool) {
+    tokio::spawn(keep_time(Arc::downgrade(room)));
+    tokio::spawn(hear(Arc::downgrade(room), room.hub.all()));
+    if works {
+        tokio::spawn(sweep(Arc::downgrade(room)));
+    }
+}
+
+/// Lapses claims without a sign of life, and ends delays to the millisecond; the server's own timers are the net for a
+/// process that dies.
+async fn keep_time(room: Weak<Room>) {
+    loop {
+        let Some(at) = room.upgrade() else { return };
+        let now = at.now();
+        for held in at.held.lapsed(now) {
+            at.lapse(held).await;
+        }
+        for ack in at.held.due(now) {
+            at.nak(&ack, Duration::ZERO).await;
+        }
+        let next = at.held.next().map(|next| at.link.clock.instant(next));
+        let stirred = at.clone();
+        drop(at);
+        until(&stirred, next).await;
+    }
+}
+
+/// Until something changed, or `next`. The room is let go of now and then, so that it can end.
+async fn until(room: &Arc<Room>, next: Option<tokio::time::Instant>) {
+    let far = tokio::time::Instant::now() + Duration::from_secs(1);
+    let next = next.map_or(far, |next| next.min(far));
+    tokio::select! {
+        () = room.stirred.notified() => {}
+        () = tokio::time::sleep_until(next) => {}
+    }
+}
+
+impl Room {
+    async fn lapse(&self, held: Held) {
+        let (id, mark) = (&held.task.id, self.mark());
+        let by = self.link.node.clone();
+        let document = Lapsed { writer: mark.clone(), at: self.now(), node: Some(held.node.clone()), by };
+        let appended = match text(&document) {
+            Ok(document) => self.append_record(id, LAPSED, held.last, document, &mark).await,
+            Err(error) => Err(error),
+        };
+        held.revoke.send_replace(Some(Revoked::Replaced));
+        match appended {
+            Ok(Appended::At(_)) => self.nak(&held.ack, Duration::ZERO).await,
+            Ok(Appended::Conflict) => {}
+            Err(error) => tracing::warn!(task = %id, %error, "a claim lapsed and could not be given back"),
+        }
+    }
+}
+
+/// What other processes write about tasks that this one holds.
+async fn hear(room: Weak<Room>, mut hints: broadcast::Receiver<Hint>) {
+    loop {
+        let hint = match hints.recv().await {
+            Ok(hint) => hint,
+            // The next sign of life looks at every claim.
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let Some(room) = room.upgrade() else { return };
+        let matters = ending(&hint.kind).is_some() || matches!(hint.kind.as_str(), STARTED | LAPSED | "claimed");
+        if !matters || room.held.seen(&hint.task).is_none_or(|seen| hint.seq <= seen) {
+            continue;
+        }
+        if let Err(error) = room.heard(&hint).await {
+            tracing::debug!(task = %hint.task, %error, "a hint could not be followed");
+        }
+    }
+}
+
+impl Room {
+    async fn heard(&self, hint: &Hint) -> Result<()> {
+        let Some(raw) = self.link.at(names::RUNS, hint.seq).await? else { return Ok(()) };
+        if !self.is_ours(&mark_of(&raw)) {
+            self.held.revoke(&hint.task, ending(&hint.kind).map_or(Revoked::Replaced, Revoked::Ended));
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the deadlines of all queued tasks. Several processes may do it at once: an outcome is recorded once.
+async fn sweep(room: Weak<Room>) {
+    let mut deadlines: BinaryHeap<Reverse<(Millis, TaskId, u64)>> = BinaryHeap::new();
+    let mut seen = 0;
+    loop {
+        let Some(at) = room.upgrade() else { return };
+        if let Err(error) = at.note_deadlines(&mut deadlines, &mut seen).await {
+            tracing::debug!(%error, "the queue could not be looked at");
+        }
+        let now = at.now();
+        while deadlines.peek().is_some_and(|Reverse((deadline, ..))| *deadline <= now) {
+            let Some(Reverse((_, task, seq))) = deadlines.pop() else { break };
+            if let Err(error) = at.expire(&task, seq).await {
+                tracing::warn!(%task, %error, "a task past its deadline could not be ended");
+                deadlines.push(Reverse((now + crate::clock::millis(SWEEP_EVERY), task, seq)));
+                break;
+            }
+        }
+        let next = deadlines.peek().map(|Reverse((deadline, ..))| at.link.clock.instant(*deadline));
+        let far = tokio::time::Instant::now() + SWEEP_EVERY;
+        let next = next.map_or(far, |next| next.min(far));
+        tokio::select! {
+            () = at.queued_here.notified() => {}
+            () = tokio::time::sleep_until(next) => {}
+        }
+    }
+}
+
+impl Room {
+    async fn note_deadlines(
+        &self,
+        deadlines: &mut BinaryHeap<Reverse<(Millis, TaskId, u64)>>,
+        seen: &mut u64,
+    ) -> Result<()> {
+        loop {
+            let page = self.link.page(names::TASKS, "cb.v1.task.>", *seen + 1, PAGE).await?;
+            let more = page.last().is_some_and(|raw| raw.pending > 0);
+            for raw in page {
+                *seen = (*seen).max(raw.seq);
+                // What cannot be read is for whoever pulls it.
+                if let Ok(entry) = super::entry::read(&raw.subject, &raw.body, raw.at) {
+                    deadlines.push(Reverse((entry.task.deadline, entry.task.id, raw.seq)));
+                }
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn expire(&self, id: &TaskId, seq: u64) -> Result<()> {
+        for _ in 0..TRIES {
+            let story = self.story(id).await?;
+            if story.outcome.is_some() {
+                return Ok(());
+            }
+            let queued = self.queued(id).await?;
+            let task = story.task.clone().or_else(|| queued.map(|(task, ..)| task));
+            let Some(task) = task.filter(|task| task.deadline <= self.now()) else { return Ok(()) };
+            if self.end_unclaimed(&task, &story, Some(Spent::Expired), seq).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

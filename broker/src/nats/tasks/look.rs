@@ -1,0 +1,210 @@
+//! Views of tasks, for people and for parents that look for their children.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::entry;
+use super::room::Room;
+use crate::error::{Error, Result};
+use crate::id::TaskId;
+use crate::nats::js::Raw;
+use crate::nats::names;
+use crate::nats::record::{Claimed, Story};
+use crate::subject::CapabilityName;
+use crate::task::{Record, Status, Task};
+use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
+
+/// Up to so many queued tasks are counted one by one; beyond that the server's own figures are taken, which count a task
+/// that waits for its next attempt as in progress.
+const COUNTED: usize = 4_096;
+/// Tasks that one look takes in while a page of a list is gathered.
+const GATHER: usize = 512;
+
+/// A task that somebody holds.
+pub(super) struct InProgress {
+    pub(super) task: TaskId,
+    /// The sequence of its newest record.
+    pub(super) last: u64,
+    pub(super) held: Claimed,
+}
+
+impl Room {
+    pub(super) async fn get(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskView>>> {
+        let mut views = Vec::new();
+        for (id, story) in tasks.iter().zip(self.glance(&tasks).await?) {
+            if story.task.is_some() {
+                views.push(self.view(story));
+            } else {
+                let queued = self.queued(id).await?;
+                views.push(queued.and_then(|(task, _, seq)| self.view(Story { task: Some(task), seq, ..story })));
+            }
+        }
+        Ok(views)
+    }
+
+    /// A task with where it stands; `None` for a story without a task.
+    fn view(&self, story: Story) -> Option<TaskView> {
+        let status = match (&story.outcome, &story.held) {
+            (Some(outcome), _) => outcome.status,
+            (None, Some(_)) => Status::InProgress,
+            (None, None) => Status::Pending,
+        };
+        let waits = story.held.is_none() && story.outcome.is_none() && story.not_before > self.now();
+        Some(TaskView {
+            task: story.task?,
+            seq: story.seq,
+            status,
+            attempt: story.attempts,
+            node: story.held.as_ref().map(|held| held.node.clone()),
+            started_at: story.held.as_ref().map(|held| held.since),
+            not_before: waits.then_some(story.not_before),
+            outcome: story.outcome,
+        })
+    }
+
+    pub(super) async fn log(&self, task: TaskId) -> Result<Vec<Record>> {
+        let story = self.story(&task).await?;
+        if story.last == 0 && self.queued(&task).await?.is_none() {
+            return Err(Error::not_found(format!("task {task}")));
+        }
+        Ok(story.log)
+    }
+
+    pub(super) async fn list(&self, filter: TaskFilter) -> Result<Vec<TaskView>> {
+        let limit = if filter.limit == 0 { MAX_PAGE } else { filter.limit.min(MAX_PAGE) };
+        let of = filter.run.as_ref().map_or("*".to_owned(), ToString::to_string);
+        let subject = format!("cb.v1.run.{of}.*.submitted");
+        let mut views = Vec::new();
+        if filter.newest_first {
+            let before = filter.after.unwrap_or(u64::MAX);
+            let mut all = self.link.all(names::RUNS, &subject, 1).await?;
+            all.retain(|raw| raw.seq < before);
+            all.reverse();
+            for page in all.chunks(GATHER) {
+                self.gather(page, &filter, limit, &mut views).await?;
+                if views.len() >= limit {
+                    break;
+                }
+            }
+            return Ok(views);
+        }
+        let mut from = filter.after.unwrap_or(0) + 1;
+        loop {
+            let page = self.link.page(names::RUNS, &subject, from, GATHER).await?;
+            self.gather(&page, &filter, limit, &mut views).await?;
+            match page.last() {
+                Some(last) if last.pending > 0 && views.len() < limit => from = last.seq + 1,
+                _ => return Ok(views),
+            }
+        }
+    }
+
+    /// Adds those tasks of a page that pass.
+    async fn gather(&self, page: &[Raw], filter: &TaskFilter, limit: usize, into: &mut Vec<TaskView>) -> Result<()> {
+        let tasks: Vec<Task> =
+            page.iter().filter_map(|raw| Story::read([raw]).task).filter(|task| passes(task, filter)).collect();
+        let ids: Vec<TaskId> = tasks.into_iter().map(|task| task.id).collect();
+        for view in self.glance(&ids).await?.into_iter().filter_map(|story| self.view(story)) {
+            if into.len() < limit && (filter.status.is_empty() || filter.status.contains(&view.status)) {
+                into.push(view);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn depth(&self) -> Result<Vec<(CapabilityName, Depth)>> {
+        let queued = self.queued_subjects().await?;
+        let Some(queued) = queued else { return self.depth_by_consumers().await };
+        let addresses: Vec<_> = queued.iter().filter_map(|subject| entry::address(subject).ok()).collect();
+        let ids: Vec<TaskId> = addresses.iter().map(|address| address.task.clone()).collect();
+        let stories = self.glance(&ids).await?;
+        let mut depths: BTreeMap<CapabilityName, Depth> = BTreeMap::new();
+        for (address, story) in addresses.into_iter().zip(stories) {
+            if story.outcome.is_some() {
+                continue;
+            }
+            let depth = depths.entry(address.capability).or_default();
+            *(if story.held.is_some() { &mut depth.in_progress } else { &mut depth.pending }) += 1;
+        }
+        Ok(depths.into_iter().collect())
+    }
+
+    /// The subjects of all queued tasks; `None` when there are more than are counted one by one.
+    async fn queued_subjects(&self) -> Result<Option<Vec<String>>> {
+        let verb = format!("STREAM.INFO.{}", names::TASKS);
+        let info = self.link.api(&verb, Value::Null).await?.map_err(|e| e.into_error(names::TASKS))?;
+        if info["state"]["messages"].as_u64().unwrap_or_default() > COUNTED as u64 {
+            return Ok(None);
+        }
+        let ask = json!({ "subjects_filter": "cb.v1.task.>" });
+        let info = self.link.api(&verb, ask).await?.map_err(|e| e.into_error(names::TASKS))?;
+        let subjects = info["state"]["subjects"].as_object();
+        Ok(Some(subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default()))
+    }
+
+    /// All tasks that somebody holds.
+    pub(super) async fn in_progress(&self) -> Result<Vec<InProgress>> {
+        let mut held = Vec::new();
+        let mut from = 1;
+        loop {
+            let page = self.link.page(names::TASKS, "cb.v1.task.>", from, GATHER).await?;
+            let addresses = page.iter().filter_map(|raw| entry::address(&raw.subject).ok());
+            let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
+            for (task, story) in ids.iter().zip(self.glance(&ids).await?) {
+                let last = story.last;
+                held.extend(story.held.map(|held| InProgress { task: task.clone(), last, held }));
+            }
+            match page.last() {
+                Some(last) if last.pending > 0 => from = last.seq + 1,
+                _ => return Ok(held),
+            }
+        }
+    }
+
+    async fn depth_by_consumers(&self) -> Result<Vec<(CapabilityName, Depth)>> {
+        let mut depths: BTreeMap<CapabilityName, Depth> = BTreeMap::new();
+        let mut offset = 0;
+        loop {
+            let verb = format!("CONSUMER.LIST.{}", names::TASKS);
+            let said = self.link.api(&verb, json!({ "offset": offset })).await?;
+            let said = said.map_err(|e| e.into_error(names::TASKS))?;
+            let consumers = said["consumers"].as_array().map_or(&[][..], |consumers| consumers);
+            for info in consumers {
+                let filter = info["config"]["filter_subject"].as_str().unwrap_or_default();
+                let Some(Ok(capability)) = filter.split('.').nth(3).map(CapabilityName::from_token) else { continue };
+                let depth = depths.entry(capability).or_default();
+                depth.pending += info["num_pending"].as_u64().unwrap_or_default();
+                depth.in_progress += info["num_ack_pending"].as_u64().unwrap_or_default();
+            }
+            offset += consumers.len();
+            if consumers.is_empty() || offset as u64 >= said["total"].as_u64().unwrap_or_default() {
+                break;
+            }
+        }
+        depths.retain(|_, depth| *depth != Depth::default());
+        Ok(depths.into_iter().collect())
+    }
+
+    /// How many messages of a capability are handed out, and how many pulls for it wait, in all processes together.
+    pub(super) async fn busy(&self, capability: &CapabilityName) -> Result<(usize, usize)> {
+        let (mut handed_out, mut waiting) = (0, 0);
+        for urgency in names::PRIORITIES {
+            let consumer = names::consumer(capability, urgency);
+            let said = self.link.api(&format!("CONSUMER.INFO.{}.{consumer}", names::TASKS), Value::Null).await?;
+            let info = said.map_err(|e| e.into_error(&consumer))?;
+            let count = |field: &str| usize::try_from(info[field].as_u64().unwrap_or_default()).unwrap_or(usize::MAX);
+            handed_out += count("num_ack_pending");
+            waiting += count("num_waiting");
+        }
+        Ok((handed_out, waiting))
+    }
+}
+
+fn passes(task: &Task, filter: &TaskFilter) -> bool {
+    filter.run.as_ref().is_none_or(|run| task.run == *run)
+        && filter.parent.as_ref().is_none_or(|parent| task.parent.as_ref() == Some(parent))
+        && filter.capability.as_ref().is_none_or(|capability| task.capability == *capability)
+        && (!filter.roots || task.parent.is_none())
+        && filter.suffix.as_ref().is_none_or(|suffix| task.id.as_str().ends_with(suffix.as_str()))
+}

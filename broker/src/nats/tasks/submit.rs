@@ -1,0 +1,156 @@
+//! Storing tasks.
+//!
+//! The queue message comes first, because only the queue knows whether there is room; the record follows. Whoever pulls
+//! the message before the record is there writes it in the submitter's name.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+
+use super::entry;
+use super::room::{Appended, Room, text};
+use crate::error::{Error, Result};
+use crate::facts;
+use crate::id::TaskId;
+use crate::nats::js::Refusal;
+use crate::nats::names;
+use crate::nats::record::{SUBMITTED, Story, Submitted as Document};
+use crate::task::Task;
+use crate::tasks::Submitted;
+
+/// What became of a queue message.
+#[derive(Clone, Debug)]
+pub(super) enum Queued {
+    /// It is new, at this place in the queue's stream, with this mark.
+    At(u64, String),
+    /// There is one of this task already.
+    There,
+}
+
+impl Room {
+    pub(super) async fn submit(&self, tasks: Vec<Task>) -> Vec<Result<Submitted>> {
+        let known = match self.known(&tasks).await {
+            Ok(known) => known,
+            Err(error) => return tasks.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut first: HashMap<TaskId, usize> = HashMap::new();
+        let twins: Vec<Option<usize>> = tasks
+            .iter()
+            .enumerate()
+            .map(|(i, task)| {
+                let at = *first.entry(task.id.clone()).or_insert(i);
+                (at != i).then_some(at)
+            })
+            .collect();
+        // The first poll of each sends it, in order, so that they are stored in the order given.
+        let stored = join_all(tasks.iter().zip(&twins).map(|(task, twin)| {
+            let known = &known;
+            async move { if twin.is_some() { Ok(Submitted::Known) } else { self.submit_one(task, known).await } }
+        }))
+        .await;
+        let answers = stored.into_iter().zip(&twins).zip(&tasks);
+        answers
+            .map(|((stored, twin), task)| match twin {
+                Some(at) => facts::same_input(&tasks[*at], task).map(|()| Submitted::Known),
+                None => stored,
+            })
+            .collect()
+    }
+
+    /// The stories of these tasks and of their parents.
+    async fn known(&self, tasks: &[Task]) -> Result<HashMap<TaskId, Story>> {
+        let mut ids: Vec<TaskId> =
+            tasks.iter().flat_map(|task| [Some(task.id.clone()), task.parent.clone()]).flatten().collect();
+        ids.sort();
+        ids.dedup();
+        let stories = self.glance(&ids).await?;
+        Ok(ids.into_iter().zip(stories).collect())
+    }
+
+    async fn submit_one(&self, task: &Task, known: &HashMap<TaskId, Story>) -> Result<Submitted> {
+        facts::admit(task)?;
+        if let Some(recorded) = known.get(&task.id).and_then(|story| story.task.as_ref()) {
+            return facts::same_input(recorded, task).map(|()| Submitted::Known);
+        }
+        if let Some(parent) = &task.parent {
+            let story = known.get(parent).filter(|story| story.last > 0);
+            let story = story.ok_or_else(|| Error::not_found(format!("task {parent}")))?;
+            if let Some(outcome) = &story.outcome {
+                return Err(facts::orphaned(outcome));
+            }
+        }
+        match self.enqueue(task).await? {
+            Queued::There => self.queued_before(task).await,
+            Queued::At(seq, mark) => self.record(task, seq, &mark).await,
+        }
+    }
+
+    /// Puts the queue message of a task.
+    ///
+    /// # Errors
+    /// `Busy` when the queue is full; `Unknown` when no answer came.
+    pub(super) async fn enqueue(&self, task: &Task) -> Result<Queued> {
+        let (subject, mark) = (names::task(&task.capability, task.priority, &task.id), self.mark());
+        let body = entry::write(task, &mark)?;
+        loop {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-Msg-Id", mark.as_str());
+            match self.link.store(&subject, headers, body.clone().into()).await {
+                Ok(stored) => return Ok(Queued::At(stored.seq, mark)),
+                Err(Refusal::Occupied | Refusal::Conflict) => return Ok(Queued::There),
+                Err(Refusal::Full) => return Err(Refusal::Full.into_error("the task queue")),
+                Err(Refusal::Failed(error)) => return Err(error),
+                Err(Refusal::Unknown(error)) => match self.queued(&task.id).await {
+                    Ok(Some((there, writer, seq))) if writer == mark => {
+                        debug_assert_eq!(there.id, task.id);
+                        return Ok(Queued::At(seq, mark));
+                    }
+                    Ok(Some(_)) => return Ok(Queued::There),
+                    Ok(None) => {}
+                    Err(_) => return Err(Error::Unknown { what: format!("task {}: {error}", task.id).into() }),
+                },
+            }
+        }
+    }
+
+    /// The queue message of a task, if there is one: the task, its writer's mark, its place.
+    pub(super) async fn queued(&self, task: &TaskId) -> Result<Option<(Task, String, u64)>> {
+        let found = self.link.last_of(names::TASKS, &[names::task_anywhere(task)], None).await?;
+        let Some(raw) = found.into_iter().next_back() else { return Ok(None) };
+        let entry = entry::read(&raw.subject, &raw.body, raw.at)?;
+        Ok(Some((entry.task, entry.writer, raw.seq)))
+    }
+
+    /// There is a message of this task: what it asks for, or what the record asks for when it has gone meanwhile.
+    async fn queued_before(&self, task: &Task) -> Result<Submitted> {
+        if let Some((recorded, ..)) = self.queued(&task.id).await? {
+            return facts::same_input(&recorded, task).map(|()| Submitted::Known);
+        }
+        let story = self.glance(std::slice::from_ref(&task.id)).await?.pop().unwrap_or_default();
+        match &story.task {
+            Some(recorded) => facts::same_input(recorded, task).map(|()| Submitted::Known),
+            None => Err(Error::Unknown { what: format!("task {}", task.id).into() }),
+        }
+    }
+
+    /// Writes the record of a task whose message is queued.
+    pub(super) async fn record(&self, task: &Task, queued: u64, mark: &str) -> Result<Submitted> {
+        let document = Document { writer: mark.to_owned(), at: self.now(), task: task.clone() };
+        match self.append_record(&task.id, SUBMITTED, 0, text(&document)?, mark).await? {
+            Appended::At(_) => {
+                self.queued_here.notify_one();
+                Ok(Submitted::New)
+            }
+            Appended::Conflict => {
+                let story = self.glance(std::slice::from_ref(&task.id)).await?.pop().unwrap_or_default();
+                // A worker was faster and wrote it in our name.
+                if story.submitter == mark || story.task.is_none() {
+                    return Ok(Submitted::New);
+                }
+                // It had been submitted and done before: the new message is one too many.
+                self.link.delete(names::TASKS, queued).await?;
+                story.task.map_or(Ok(()), |recorded| facts::same_input(&recorded, task)).map(|()| Submitted::Known)
+            }
+        }
+    }
+}

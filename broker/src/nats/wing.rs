@@ -1,0 +1,104 @@
+//! The rooms over one connection.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::broadcast;
+
+use super::blobs::BlobRoom;
+use super::dead::{DeadKeeper, DeadRoom};
+use super::events::EventRoom;
+use super::link::{Link, Notice};
+use super::options::{Missing, Options};
+use super::provision::{self, Layout};
+use super::seen::Seen;
+use super::state::StateRoom;
+use super::tasks::TaskRoom;
+use crate::Broker;
+use crate::error::{Error, Result};
+use crate::id::{NodeName, TaskId};
+use crate::memory::mailroom::Mailroom;
+
+/// A broker on NATS, with what only this wing has.
+#[derive(Clone)]
+pub struct Wing {
+    /// The four contracts.
+    pub broker: Broker,
+    /// The connection.
+    pub link: Arc<Link>,
+    tasks: Arc<TaskRoom>,
+}
+
+/// Joins a broker.
+///
+/// # Errors
+/// As [`Link::connect`] and [`provision::provision`]; `Unavailable`, with the command that helps, when the streams are
+/// not there and this process is not to make them.
+pub async fn connect(options: Options) -> Result<Wing> {
+    let link = Arc::new(Link::connect(&options).await?);
+    match options.missing {
+        Missing::Provision => drop(provision::provision(&link, &options.layout).await?),
+        Missing::Refuse => {
+            let missing = provision::missing(&link, &options.layout).await?;
+            if let Some(first) = missing.first() {
+                let (address, n) = (&link.address, missing.len());
+                let what = format!("{address}: {n} streams are missing, {first} first: callboard provision makes them");
+                return Err(Error::unavailable(what));
+            }
+        }
+    }
+    if options.works {
+        tokio::spawn(renew(Arc::downgrade(&link), options.layout.clone(), link.notices()));
+    }
+    let seen = Arc::new(Seen::default());
+    let keeper = DeadKeeper::new(link.clone());
+    let tasks = Arc::new(TaskRoom::open(link.clone(), options.works, keeper.clone(), seen.clone()));
+    if options.works {
+        // An incarnation of this name that came before is gone, or is to go.
+        tasks.take_over(&options.node, Some(link.boot)).await?;
+    }
+    let broker = Broker {
+        messages: Arc::new(Mailroom::new(keeper.clone())),
+        tasks: tasks.clone(),
+        states: Arc::new(StateRoom::new(link.clone(), seen.clone())),
+        events: Arc::new(EventRoom::new(link.clone(), seen)),
+        dead: Arc::new(DeadRoom::new(keeper, tasks.clone())),
+        blobs: Some(Arc::new(BlobRoom::new(link.clone()))),
+        clock: options.clock.clone(),
+        about: format!("nats {} (crash-safe)", link.address).into(),
+    };
+    Ok(Wing { broker, link, tasks })
+}
+
+/// Makes the streams again that a restart of the server took away.
+async fn renew(link: Weak<Link>, layout: Layout, mut notices: broadcast::Receiver<Notice>) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Connected) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Ok(_) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+        let Some(link) = link.upgrade() else { return };
+        if let Err(error) = provision::renew_memory(&link, &layout).await {
+            tracing::warn!(%error, "the streams in the server's memory could not be made again");
+        }
+    }
+}
+
+/// Joins a broker, for its contracts alone.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn open(options: Options) -> Result<Broker> {
+    Ok(connect(options).await?.broker)
+}
+
+impl Wing {
+    /// Gives back what a node held that is gone, except what its incarnation `alive` holds. Returns the tasks that this
+    /// call gave back; of several callers one does it.
+    ///
+    /// # Errors
+    /// `Unavailable`; what was given back until then is.
+    pub async fn take_over(&self, node: &NodeName, alive: Option<u32>) -> Result<Vec<TaskId>> {
+        self.tasks.take_over(node, alive).await
+    }
+}
