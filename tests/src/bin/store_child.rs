@@ -2,6 +2,8 @@
 //!
 //! `store_child hammer STORE ROUND honest|liar` works until it is killed and says on stdout what was acknowledged, a line
 //! each. `store_child script STORE DIE_AT` does the same few things every time and aborts at the given point of the writer.
+//! `store_child check NAME FOLDER DIE_AT honest|liar` runs one check of the contract suite over stores in this folder, and
+//! aborts at the given point; a liar acknowledges the next commit before it makes it, and aborts then.
 //! `store_child own STORE` owns it and works until it is killed; `store_child visit STORE NAME COUNT` does not own it,
 //! submits so many tasks and says which were acknowledged.
 
@@ -20,7 +22,9 @@ use callboard_broker::state::{Expect, Key, Put, Write};
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Status, Task};
 use callboard_broker::tasks::{Child, Claim, Fence, Finish, Lease, Recorded, Until};
+use callboard_tests::contract::by_name;
 use callboard_tests::script;
+use callboard_tests::sqlite::Files;
 use serde_json::{Value, json};
 
 fn main() {
@@ -29,6 +33,7 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
         ["hammer", store, round, manner] => runtime.block_on(hammer(store, round, manner == "liar")),
         ["script", store, at] => runtime.block_on(run_script(store, at.parse().unwrap())),
+        ["check", name, folder, at, manner] => check(name, folder, at.parse().unwrap(), manner == "liar"),
         ["own", store] => runtime.block_on(own(store)),
         ["visit", store, name, count] => runtime.block_on(visit(store, name, count.parse().unwrap())),
         ref other => panic!("{other:?}"),
@@ -48,6 +53,24 @@ async fn run_script(store: &str, at: u64) {
     let broker = sqlite::open(store, Options { probe, ..Options::default() }).unwrap();
     script::run(&broker).await;
     drop(broker);
+    say(format_args!("{}", points.load(Ordering::Relaxed)));
+}
+
+fn check(name: &str, folder: &str, at: u64, liar: bool) {
+    let points = Arc::new(AtomicU64::new(0));
+    let counted = points.clone();
+    let probe = Probe::new(move |point| match (point, counted.fetch_add(1, Ordering::Relaxed)) {
+        (Point::Commit, n) if liar && n >= at => Fate::AnswerEarly,
+        (Point::Answered, _) => {
+            // Who was told too early gets the time to go on.
+            std::thread::sleep(Duration::from_millis(20));
+            Fate::Die
+        }
+        (_, n) if !liar && n == at => Fate::Die,
+        _ => Fate::GoOn,
+    });
+    let wing = Arc::new(Files::that_stay(folder.as_ref(), probe));
+    assert!(by_name::run(name, wing), "there is no check {name}");
     say(format_args!("{}", points.load(Ordering::Relaxed)));
 }
 

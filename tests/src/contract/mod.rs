@@ -7,6 +7,7 @@
 
 pub mod attempts;
 pub mod bench;
+pub mod by_name;
 pub mod cancels;
 pub mod claims;
 pub mod crashes;
