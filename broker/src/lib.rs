@@ -24,6 +24,8 @@ use std::sync::Arc;
 pub mod blobs;
 pub mod clock;
 pub mod code;
+#[cfg(feature = "nats")]
+mod codec;
 pub mod dead_letter;
 pub mod error;
 pub mod event;
@@ -44,6 +46,7 @@ pub mod state;
 pub mod subject;
 pub mod task;
 pub mod tasks;
+mod told;
 
 /// A future behind a pointer: the contracts are trait objects, and one allocation a call is far below what a store or a
 /// network costs.

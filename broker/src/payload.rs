@@ -45,6 +45,15 @@ impl Payload {
         Ok(Self::trusted(raw.get().into()))
     }
 
+    /// JSON text from another node, which has it from a serializer. It is read when somebody asks for the value, and
+    /// what is no JSON after all is refused then.
+    #[cfg(feature = "nats")]
+    pub(crate) fn from_peer(text: &[u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(text).map_err(|e| Error::decode(format!("not JSON: {e}")))?;
+        within_limit(text)?;
+        Ok(Self::trusted(text.into()))
+    }
+
     /// JSON `null`.
     pub fn null() -> Self {
         Self::trusted("null".into())

@@ -24,6 +24,8 @@ pub mod options;
 pub mod provision;
 pub mod state;
 
+pub mod messages;
+
 mod js;
 mod once;
 mod record;

@@ -131,6 +131,46 @@ pub fn state(key: &str) -> String {
     format!("$KV.{STATE_BUCKET}.{key}")
 }
 
+/// What a node says to another: only that node may publish there.
+pub fn lane(to: &str, from: &str) -> String {
+    format!("cb.v1.lane.{to}.{from}")
+}
+
+/// All that is said to a node, and what the server says about what it sent.
+pub fn lanes(to: &NodeName) -> String {
+    format!("cb.v1.lane.{to}.>")
+}
+
+/// Where the server says that nobody listens to `peer`; the range of questions follows.
+pub fn unheard(from: &NodeName, peer: &str) -> String {
+    format!("cb.v1.lane.{from}.nr.{peer}.")
+}
+
+/// A capability, asked by hand.
+pub fn req(capability: &CapabilityName) -> String {
+    format!("cb.v1.req.{}", capability.to_token())
+}
+
+/// An agent of a node, asked by hand.
+pub fn agent(node: &NodeName, agent: &str) -> String {
+    format!("cb.v1.agent.{node}.{agent}")
+}
+
+/// A topic.
+pub fn topic(topic: &str) -> String {
+    format!("cb.v1.all.{topic}")
+}
+
+/// The sign of life of a node.
+pub fn presence(node: &str) -> String {
+    format!("$KV.{NODES_BUCKET}.{node}")
+}
+
+/// What a node serves.
+pub fn served(node: &str) -> String {
+    format!("$KV.{SHARED_BUCKET}.served.{node}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

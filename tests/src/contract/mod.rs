@@ -159,6 +159,15 @@ macro_rules! still_test {
     };
 }
 
+/// One check as a test, if it is of the room of messages.
+#[macro_export]
+macro_rules! messages_test {
+    (($wing:expr) messages $name:ident) => {
+        $crate::still_test! { ($wing) messages $name }
+    };
+    ($wing:tt $room:ident $name:ident) => {};
+}
+
 /// One race as a test.
 #[macro_export]
 macro_rules! race_test {

@@ -21,7 +21,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// A bounded queue. Its places are a semaphore's permits: a message holds one from its arrival until its recipient is
 /// done with it, so what waits and what runs count together.
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     address: Address,
     limit: usize,
     places: Arc<Semaphore>,
@@ -105,7 +105,7 @@ impl Mailbox {
     }
 
     /// Removes a message that nobody wants any more, if it has not been taken.
-    pub(super) fn withdraw(&self, number: u64) {
+    pub(crate) fn withdraw(&self, number: u64) {
         let withdrawn = self.waiting().messages.remove(&number);
         if let Some(reply) = withdrawn.and_then(|incoming| incoming.reply) {
             reply.forget();
@@ -113,7 +113,7 @@ impl Mailbox {
     }
 
     /// Makes a message whose time is over a dead letter, if it has not been taken.
-    pub(super) fn expire(&self, number: u64) {
+    pub(crate) fn expire(&self, number: u64) {
         let expired = self.waiting().messages.remove(&number);
         self.bury(expired);
     }

@@ -21,7 +21,8 @@ use crate::request::Table;
 mod mailbox;
 mod topics;
 
-use mailbox::{Mailbox, Refused};
+pub(crate) use mailbox::Mailbox;
+use mailbox::Refused;
 use topics::Topics;
 
 /// Counts the dead letters of messages on their way to where they are kept.
@@ -75,8 +76,26 @@ impl Mailroom {
         self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A message that nobody serves, here or elsewhere, becomes a dead letter.
+    #[cfg(feature = "nats")]
+    pub(crate) fn unserved(&self, message: &Message) {
+        self.losses.unserved(message);
+    }
+
+    /// A message that waited too long, here or on its way, becomes a dead letter.
+    #[cfg(feature = "nats")]
+    pub(crate) fn expired(&self, message: &Message) {
+        self.losses.expired(message);
+    }
+
+    /// How full the queue of an address is, if it is open.
+    #[cfg(feature = "nats")]
+    pub(crate) fn fill(&self, address: &Address) -> Option<crate::messages::Fill> {
+        self.boxes().get(address).map(|(mailbox, _)| mailbox.fill())
+    }
+
     /// Puts a message into the queue of its address; the number under which it can be withdrawn.
-    fn deliver(
+    pub(crate) fn deliver(
         &self,
         message: Message,
         reply: impl FnOnce(&Message) -> Option<ReplyTo>,

@@ -26,7 +26,6 @@ use crate::state::States;
 use crate::tasks::Tasks;
 
 mod remote;
-mod told;
 mod wire;
 
 pub(super) use remote::Remote;

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::told::Told;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::id::TaskId;
@@ -13,6 +12,7 @@ use crate::payload::Payload;
 use crate::state::{Expect, Key, Put, StateEntry, Write};
 use crate::task::Task;
 use crate::tasks::Submitted;
+use crate::told::Told;
 
 /// The longest line in either direction.
 pub(super) const MAX_LINE: usize = 16 << 20;

@@ -12,7 +12,7 @@ use crate::problem::{Problem, Problems};
 /// An [`Error`] as a document: what it is, and its fields.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in super::super) enum Told {
+pub(crate) enum Told {
     Busy { to: Box<str>, retry_after_ms: u64 },
     Deadline { to: Box<str>, limit_ms: u64 },
     NoRecipient { to: Box<str> },
@@ -36,7 +36,7 @@ pub(in super::super) enum Told {
 
 /// A [`Problem`] without its place: those that come from a store are about no file that a person wrote.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in super::super) struct ToldProblem {
+pub(crate) struct ToldProblem {
     code: String,
     what: String,
     note: Option<String>,
@@ -132,6 +132,15 @@ mod tests {
             partial: Some(serde_json::json!({ "so": "far" }).into()),
             fatal: false,
         };
+        let mut problems = Problems::new();
+        problems.extend([Problem {
+            code: code::CORRUPT_STORE,
+            what: "the store is damaged".into(),
+            at: None,
+            note: Some("so".into()),
+            allowed: Vec::new(),
+            fix: Some("restore it".into()),
+        }]);
         let errors = [
             Error::Busy { to: "x".into(), retry_after: Duration::from_millis(20) },
             Error::Failed { to: "x".into(), failure: Box::new(failure) },
@@ -139,7 +148,7 @@ mod tests {
             Error::Replaced,
             Error::Expired,
             Error::TooLarge { what: "x".into(), size: 2, limit: 1 },
-            super::super::super::fault::damaged(std::path::Path::new("/s"), "so"),
+            Error::Config(Box::new(problems)),
         ];
         for error in errors {
             let text = serde_json::to_string(&Told::from(error.clone())).unwrap();

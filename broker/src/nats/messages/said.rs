@@ -1,0 +1,154 @@
+//! Messages as they are written on a lane, and what becomes of them in the words of the contract.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lane::End;
+use super::peer::Came;
+use crate::codec::{Bincode, Codec, Kind, Letter, MAX_HOPS, Malformed, Record, Top};
+use crate::error::{Error, Result};
+use crate::id::RunId;
+use crate::messages::{Address, Message};
+use crate::payload::Payload;
+use crate::subject::CapabilityName;
+
+/// When another try makes sense after our own end of a lane was full.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The address of a message, written.
+pub(super) fn letter(message: &Message) -> Vec<u8> {
+    let (by_name, to) = match &message.to {
+        Address::Capability(name) => (false, name.as_str()),
+        Address::Agent(name) => (true, &**name),
+    };
+    let letter = Letter {
+        by_name,
+        to,
+        capability: message.capability.as_str(),
+        from: &message.from,
+        run: message.run.as_ref().map_or("", RunId::as_str),
+        // The nearest are the ones that tell a loop.
+        hops: message.hops.iter().rev().take(MAX_HOPS).rev().map(|hop| &**hop).collect(),
+    };
+    let mut bytes = Vec::with_capacity(128);
+    Bincode.put_letter(&letter, &mut bytes);
+    bytes
+}
+
+/// The record of a message; number and time are filled in by the lane.
+pub(super) fn top(kind: Kind, message: &Message) -> Top {
+    let hops = u8::try_from(message.hops.len()).unwrap_or(u8::MAX);
+    let trace = message.traceparent.as_deref().and_then(trace).unwrap_or([0; 25]);
+    Top { hops, trace, ..Top::new(kind, 0) }
+}
+
+/// A message as it was written, without body and deadline, and the length of what it was read from.
+pub(super) fn addressed(payload: &[u8]) -> Result<(Message, usize), Malformed> {
+    let (letter, body) = Bincode.letter(payload)?;
+    let capability = |name: &str| CapabilityName::parse(name).map_err(|_| Malformed::Letter);
+    let run = if letter.run.is_empty() { None } else { Some(RunId::parse(letter.run).map_err(|_| Malformed::Letter)?) };
+    let message = Message {
+        to: if letter.by_name { Address::Agent(letter.to.into()) } else { Address::Capability(capability(letter.to)?) },
+        capability: capability(letter.capability)?,
+        from: letter.from.into(),
+        body: Payload::null(),
+        deadline: Instant::now(),
+        run,
+        hops: letter.hops.into_iter().map(Into::into).collect(),
+        traceparent: None,
+    };
+    Ok((message, payload.len() - body.len()))
+}
+
+/// The rest of a message: its body, its time, its trace.
+pub(super) fn filled(message: Message, record: &Record<'_>, body: &[u8], now: Instant) -> Result<Message> {
+    let deadline = now + Duration::from_millis(u64::from(record.top.left));
+    let traceparent = (record.top.trace != [0; 25]).then(|| traceparent(&record.top.trace));
+    Ok(Message { body: Payload::from_peer(body)?, deadline, traceparent, ..message })
+}
+
+/// What the sender of a message is told, when `came` is the last word; `node` is where it was.
+pub(super) fn ended(came: Came, message: &Message, node: &str, me: &str) -> Result<Payload> {
+    let to = || message.to.to_string().into_boxed_str();
+    match came {
+        Came::Answer(answer, _) => answer,
+        Came::Busy(retry_after) => Err(Error::Busy { to: to(), retry_after }),
+        Came::NoAgent => Err(Error::NoRecipient { to: to() }),
+        Came::End(End::Accepted) => Ok(Payload::null()),
+        Came::End(End::Undelivered) => Err(Error::Undelivered { to: to() }),
+        Came::End(End::Denied) => {
+            let (who, what) = (format!("node {me}"), format!("speak to node {node}"));
+            Err(Error::Denied { who: who.into(), what: what.into() })
+        }
+        Came::End(End::InDoubt) => Err(Error::Unknown { what: format!("{} on node {node}", message.to).into() }),
+        Came::End(End::Deadline(limit, _)) => Err(Error::Deadline { to: to(), limit }),
+        Came::End(End::Full) => Err(Error::Busy { to: to(), retry_after: RETRY }),
+    }
+}
+
+/// `00-trace-span-flags` in 25 bytes.
+fn trace(traceparent: &str) -> Option<[u8; 25]> {
+    let mut parts = traceparent.split('-');
+    let (version, ids) = (parts.next()?, [parts.next()?, parts.next()?, parts.next()?].concat());
+    if version != "00" || ids.len() != 50 || !ids.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 25];
+    for (byte, hex) in bytes.iter_mut().zip(ids.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn traceparent(trace: &[u8; 25]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    format!("00-{}-{}-{}", hex(&trace[..16]), hex(&trace[16..24]), hex(&trace[24..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        Message {
+            to: Address::Agent("clerk".into()),
+            capability: CapabilityName::parse("x.y").unwrap(),
+            from: "asker".into(),
+            body: Payload::null(),
+            deadline: Instant::now(),
+            run: Some(RunId::parse("run-1").unwrap()),
+            hops: vec!["a".into(), "b".into()],
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        }
+    }
+
+    #[test]
+    fn a_message_is_the_same_on_the_other_side() {
+        let (sent, now) = (message(), Instant::now());
+        let payload = [letter(&sent), b"{\"a\":1}".to_vec()].concat();
+        let (read, length) = addressed(&payload).unwrap();
+        let top = Top { left: 250, ..top(Kind::Ask, &sent) };
+        let record = Record { top, payload: &payload };
+        let read = filled(read, &record, &payload[length..], now).unwrap();
+        assert_eq!((&read.to, &read.capability, &read.run), (&sent.to, &sent.capability, &sent.run));
+        assert_eq!((&read.from, &read.hops, &read.traceparent), (&sent.from, &sent.hops, &sent.traceparent));
+        assert_eq!(read.deadline - now, Duration::from_millis(250));
+        assert_eq!(read.body, serde_json::json!({ "a": 1 }).into());
+    }
+
+    #[test]
+    fn what_is_no_trace_is_left_out() {
+        for bad in ["", "00-1-2-3", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &"é".repeat(27)] {
+            assert_eq!(top(Kind::Ask, &Message { traceparent: Some(bad.into()), ..message() }).trace, [0; 25], "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_breaks_the_grammar_is_refused() {
+        let mut bytes = Vec::new();
+        let letter = Letter { by_name: false, to: "a..b", capability: "x", from: "f", run: "", hops: Vec::new() };
+        Bincode.put_letter(&letter, &mut bytes);
+        assert!(matches!(addressed(&bytes), Err(Malformed::Letter)));
+    }
+}
