@@ -10,7 +10,8 @@
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
 //! | `record` | the documents of a run's log |
-//! | `tasks`, `state`, `events`, `dead` | the rooms |
+//! | `tasks`, `messages`, `state`, `events`, `dead` | the rooms |
+//! | `peers` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs` | large bodies |
 //! | `wing` | all of it together |
@@ -28,6 +29,7 @@ pub mod messages;
 
 mod js;
 mod once;
+mod peers;
 mod record;
 mod seen;
 mod tail;

@@ -8,7 +8,9 @@ use super::blobs::BlobRoom;
 use super::dead::{DeadKeeper, DeadRoom};
 use super::events::EventRoom;
 use super::link::{Link, Notice};
+use super::messages::NatsMessages;
 use super::options::{Missing, Options};
+use super::peers;
 use super::provision::{self, Layout};
 use super::seen::Seen;
 use super::state::StateRoom;
@@ -16,7 +18,6 @@ use super::tasks::TaskRoom;
 use crate::Broker;
 use crate::error::{Error, Result};
 use crate::id::{NodeName, TaskId};
-use crate::memory::mailroom::Mailroom;
 
 /// A broker on NATS, with what only this wing has.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Wing {
     pub broker: Broker,
     /// The connection.
     pub link: Arc<Link>,
+    /// Its messages: who is there, and leaving.
+    pub messages: Arc<NatsMessages>,
     tasks: Arc<TaskRoom>,
 }
 
@@ -56,8 +59,12 @@ pub async fn connect(options: Options) -> Result<Wing> {
         // An incarnation of this name that came before is gone, or is to go.
         tasks.take_over(&options.node, Some(link.boot)).await?;
     }
+    let messages = NatsMessages::start(link.clone(), keeper.clone()).await?;
+    if options.works {
+        peers::start(link.clone(), &tasks, &messages).await?;
+    }
     let broker = Broker {
-        messages: Arc::new(Mailroom::new(keeper.clone())),
+        messages: messages.clone(),
         tasks: tasks.clone(),
         states: Arc::new(StateRoom::new(link.clone(), seen.clone())),
         events: Arc::new(EventRoom::new(link.clone(), seen)),
@@ -66,7 +73,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
         clock: options.clock.clone(),
         about: format!("nats {} (crash-safe)", link.address).into(),
     };
-    Ok(Wing { broker, link, tasks })
+    Ok(Wing { broker, link, messages, tasks })
 }
 
 /// Makes the streams again that a restart of the server took away.

@@ -235,11 +235,6 @@ impl Directory {
         self.seats.get(address).cloned()
     }
 
-    /// The incarnation of a node.
-    pub(super) fn boot(&self, node: &str) -> Option<u32> {
-        self.nodes.get(node).map(|node| node.presence.boot)
-    }
-
     /// All nodes, by name.
     pub(super) fn nodes(&self) -> Vec<Presence> {
         let mut nodes: Vec<Presence> = self.nodes.values().map(|node| node.presence.clone()).collect();

@@ -74,7 +74,7 @@ impl Exchange {
         match told {
             Told::Known => {
                 if let Some(peer) = self.known_peer(name) {
-                    peer.with(|lane| (lane.knock(), Vec::new()));
+                    peer.with(|lane| (lane.knock(now), Vec::new()));
                 }
             }
             Told::New => {
@@ -82,6 +82,7 @@ impl Exchange {
                     let anew = peer.with(|lane| {
                         let before = lane.peer();
                         let ended = lane.meet(boot);
+                        lane.knock(now);
                         (before.is_some_and(|before| before != boot), ended)
                     });
                     if anew {

@@ -226,11 +226,14 @@ impl<W> Lane<W> {
         (ended, false)
     }
 
-    /// Looks whether a peer that had gone is there.
-    pub(crate) fn knock(&mut self) {
-        if matches!(self.state, State::Absent(..)) {
-            self.say(Flags::PING, true);
+    /// A peer that had gone gives signs of life: what is said to it waits for its word, as after a broken connection.
+    pub(crate) fn knock(&mut self, now: Instant) {
+        match self.state {
+            State::Absent(_, true) => self.state = State::Held(Some(now)),
+            State::Absent(_, false) => {}
+            _ => return,
         }
+        self.say(Flags::PING, true);
     }
 }
 
