@@ -65,6 +65,7 @@ mod tests {
             (code::NO_SOURCE, Exit::Usage),
             (code::AMBIGUOUS_ID, Exit::Usage),
             (code::INTERNAL, Exit::GaveUp),
+            (code::GAVE_UP, Exit::GaveUp),
         ] {
             assert_eq!(Exit::of(error), exit, "{error}");
         }

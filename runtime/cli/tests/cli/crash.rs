@@ -53,6 +53,23 @@ fn a_run_that_is_told_to_end_hands_back_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_second_signal_ends_it_on_the_spot() {
+    let world = world();
+    let run = world.start(&["run", "slow.toml"]);
+    world.until("two tasks", || world.completed() == 2);
+    // Both are there when it wakes up, so there is no time to hand anything back between them.
+    for signal in ["STOP", "INT", "TERM", "CONT"] {
+        run.signal(signal);
+    }
+    let did = run.end();
+    assert_eq!(did.exit, 130, "{}", did.err);
+    assert!(!did.err.contains("handed back"), "{}", did.err);
+    let resumed = world.run(&["workflow", "resume", "last"]);
+    assert!(resumed.exit == 0 && resumed.out.contains("four"), "{}", resumed.err);
+    assert_eq!(resumed.err.lines().last(), Some("2 tasks kept, 3 done now"));
+}
+
+#[test]
 fn a_run_in_memory_says_that_it_is_gone() {
     let world = world();
     let mut run = world.start(&["--store", "memory", "run", "slow.toml"]);

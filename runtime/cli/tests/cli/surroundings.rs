@@ -106,6 +106,30 @@ fn a_reader_who_leaves_early_is_a_success() {
     }
 }
 
+/// In a network namespace without any device that is up, so that whoever wants to reach something fails.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_needs_no_network() {
+    let world = World::with_runs();
+    let line = ["run", "--ask", "What does the otter eat?", "--sources", "docs", "--json"];
+    let inside = world.command(&line);
+    let mut outside = std::process::Command::new("unshare");
+    outside.args(["--user", "--map-root-user", "--net"]).env_clear().current_dir(world.path()).stdin(Stdio::null());
+    outside.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if !outside.args(["true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no network namespace may be made here");
+        return;
+    }
+    let mut command = std::process::Command::new("unshare");
+    command.args(outside.get_args().take(3)).arg(inside.get_program()).args(inside.get_args()).env_clear();
+    command.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(world.path());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["status"], "completed");
+    assert!(said["brief"].as_str().unwrap().contains("eats fish"), "{said}");
+}
+
 #[test]
 fn a_full_disk_behind_standard_output_is_told() {
     let world = World::with_runs();
