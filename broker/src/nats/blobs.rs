@@ -49,71 +49,76 @@ impl BlobRoom {
     pub fn new(link: Arc<Link>) -> Self {
         Self { link }
     }
+}
 
-    async fn info(&self, hash: &Hash) -> Result<Option<(Info, Millis)>> {
-        let found = self.link.last_of(names::BLOBS, &[names::blob(hash)], None).await?.pop();
-        let Some(Raw { body, at, .. }) = found else { return Ok(None) };
-        let info: Info = serde_json::from_slice(&body)
-            .map_err(|e| Error::decode(format!("the description of blob {hash} in {}: {e}", names::BLOBS)))?;
-        Ok((!info.deleted).then_some((info, at)))
+async fn info(link: &Link, hash: &Hash) -> Result<Option<(Info, Millis)>> {
+    let found = link.last_of(names::BLOBS, &[names::blob(hash)], None).await?.pop();
+    let Some(Raw { body, at, .. }) = found else { return Ok(None) };
+    let info: Info = serde_json::from_slice(&body)
+        .map_err(|e| Error::decode(format!("the description of blob {hash} in {}: {e}", names::BLOBS)))?;
+    Ok((!info.deleted).then_some((info, at)))
+}
+
+async fn put_new(link: &Link, hash: &Hash, bytes: &[u8]) -> Result<()> {
+    let nuid = Uuid::now_v7().simple().to_string();
+    let pieces = names::pieces(&nuid);
+    for piece in bytes.chunks(PIECE) {
+        let stored = link.store(&pieces, HeaderMap::new(), piece.to_vec().into()).await;
+        stored.map_err(|refusal| refusal.into_error(names::BLOBS_BUCKET))?;
     }
+    let info = Info {
+        name: hash.to_string(),
+        bucket: names::BLOBS_BUCKET.into(),
+        nuid,
+        size: bytes.len(),
+        chunks: bytes.len().div_ceil(PIECE),
+        digest: format!("SHA-256={}", names::base64_url(&hash.to_bytes())),
+        deleted: false,
+    };
+    let body = serde_json::to_vec(&info).map_err(|e| Error::decode(e.to_string()))?;
+    // The pieces are there before the description, so what can be found can be read.
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Rollup", "sub");
+    let stored = link.store(&names::blob(hash), headers, body.into()).await;
+    stored.map(drop).map_err(|refusal| refusal.into_error(names::BLOBS_BUCKET))
+}
 
-    async fn put_new(&self, hash: &Hash, bytes: &[u8]) -> Result<()> {
-        let nuid = Uuid::now_v7().simple().to_string();
-        let pieces = names::pieces(&nuid);
-        for piece in bytes.chunks(PIECE) {
-            let stored = self.link.store(&pieces, HeaderMap::new(), piece.to_vec().into()).await;
-            stored.map_err(|refusal| refusal.into_error(names::BLOBS_BUCKET))?;
-        }
-        let info = Info {
-            name: hash.to_string(),
-            bucket: names::BLOBS_BUCKET.into(),
-            nuid,
-            size: bytes.len(),
-            chunks: bytes.len().div_ceil(PIECE),
-            digest: format!("SHA-256={}", names::base64_url(&hash.to_bytes())),
-            deleted: false,
-        };
-        let body = serde_json::to_vec(&info).map_err(|e| Error::decode(e.to_string()))?;
-        // The pieces are there before the description, so what can be found can be read.
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Rollup", "sub");
-        let stored = self.link.store(&names::blob(hash), headers, body.into()).await;
-        stored.map(drop).map_err(|refusal| refusal.into_error(names::BLOBS_BUCKET))
+/// Keeps a body, unless it is there already.
+pub(super) async fn put(link: &Link, bytes: &[u8]) -> Result<Hash> {
+    if bytes.len() > MAX_BLOB {
+        return Err(Error::TooLarge { what: "a blob".into(), size: bytes.len(), limit: MAX_BLOB });
+    }
+    let hash = hash(bytes);
+    let is_fresh = |at: Millis| link.clock.now().saturating_sub(at) < millis(FRESH);
+    match info(link, &hash).await? {
+        Some((_, at)) if is_fresh(at) => {}
+        _ => put_new(link, &hash, bytes).await?,
+    }
+    Ok(hash)
+}
+
+/// The body of this name.
+pub(super) async fn get(link: &Link, hash: &Hash) -> Result<Vec<u8>> {
+    let (info, _) = info(link, hash).await?.ok_or_else(|| Error::not_found(format!("blob {hash}")))?;
+    if info.size > MAX_BLOB {
+        return Err(Error::TooLarge { what: "a blob".into(), size: info.size, limit: MAX_BLOB });
+    }
+    let pieces = link.all(names::BLOBS, &names::pieces(&info.nuid), 1).await?;
+    let bytes: Vec<u8> = pieces.iter().flat_map(|raw| raw.body.iter().copied()).collect();
+    match self::hash(&bytes) == *hash {
+        true => Ok(bytes),
+        false => Err(Error::decode(format!("blob {hash} is not what its name says"))),
     }
 }
 
 impl Blobs for BlobRoom {
     fn put(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<Hash>> {
-        Box::pin(async move {
-            if bytes.len() > MAX_BLOB {
-                return Err(Error::TooLarge { what: "a blob".into(), size: bytes.len(), limit: MAX_BLOB });
-            }
-            let hash = hash(&bytes);
-            let is_fresh = |at: Millis| self.link.clock.now().saturating_sub(at) < millis(FRESH);
-            match self.info(&hash).await? {
-                Some((_, at)) if is_fresh(at) => {}
-                _ => self.put_new(&hash, &bytes).await?,
-            }
-            Ok(hash)
-        })
+        Box::pin(async move { put(&self.link, &bytes).await })
     }
 
     fn get(&self, hash: &Hash) -> BoxFuture<'_, Result<Vec<u8>>> {
         let hash = hash.clone();
-        Box::pin(async move {
-            let found = self.info(&hash).await?;
-            let (info, _) = found.ok_or_else(|| Error::not_found(format!("blob {hash}")))?;
-            if info.size > MAX_BLOB {
-                return Err(Error::TooLarge { what: "a blob".into(), size: info.size, limit: MAX_BLOB });
-            }
-            let pieces = self.link.all(names::BLOBS, &names::pieces(&info.nuid), 1).await?;
-            let bytes: Vec<u8> = pieces.iter().flat_map(|raw| raw.body.iter().copied()).collect();
-            match self::hash(&bytes) == hash {
-                true => Ok(bytes),
-                false => Err(Error::decode(format!("blob {hash} is not what its name says"))),
-            }
-        })
+        Box::pin(async move { get(&self.link, &hash).await })
     }
 }
 

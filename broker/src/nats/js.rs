@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::link::{Link, Notice};
+use super::names;
 use super::options::REQUEST;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -236,8 +237,21 @@ impl Link {
         tokio::time::timeout(REQUEST, asking).await.unwrap_or_else(|_| Err(late()))
     }
 
+    /// Documents that stand elsewhere, because they are large, are read along.
     async fn direct(&self, stream: &str, ask: &Value) -> Result<Vec<Raw>> {
-        self.repeated(|| self.direct_once(stream, ask)).await
+        let mut found = self.repeated(|| self.direct_once(stream, ask)).await?;
+        if stream == names::BLOBS {
+            return Ok(found);
+        }
+        for raw in &mut found {
+            match self.unpack(raw.body.clone()).await {
+                Ok(body) => raw.body = body,
+                // What it refers to is gone for good: it is shown as it is.
+                Err(Error::NotFound { .. } | Error::Decode { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     async fn direct_once(&self, stream: &str, ask: &Value) -> Result<Vec<Raw>> {

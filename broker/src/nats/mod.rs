@@ -13,7 +13,7 @@
 //! | `tasks`, `messages`, `state`, `events`, `dead` | the rooms |
 //! | `peers` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
-//! | `blobs` | large bodies |
+//! | `blobs`, `large` | large bodies, and documents that are kept as such |
 //! | `wing` | all of it together |
 
 pub mod blobs;
@@ -28,6 +28,7 @@ pub mod state;
 pub mod messages;
 
 mod js;
+mod large;
 mod once;
 mod peers;
 mod record;

@@ -34,6 +34,8 @@ pub(crate) struct Tail {
     stream: &'static str,
     filters: Vec<String>,
     next: u64,
+    /// Came, and is not given out yet: what it refers to is read first.
+    heard: Option<Raw>,
     consumer: Option<Consumer>,
 }
 
@@ -62,7 +64,7 @@ enum Heard {
 impl Tail {
     /// From sequence `from` on. The filters must not overlap.
     pub(crate) fn new(link: Arc<Link>, stream: &'static str, filters: Vec<String>, from: u64) -> Self {
-        Self { link, stream, filters, next: from.max(1), consumer: None }
+        Self { link, stream, filters, next: from.max(1), heard: None, consumer: None }
     }
 
     /// The next message. A server that is away is waited for. Dropping the future loses nothing.
@@ -71,16 +73,24 @@ impl Tail {
     /// `NotFound` when there is no such stream; `Denied`; `Unavailable` once the connection is closed for good.
     pub(crate) async fn next(&mut self) -> Result<Raw> {
         loop {
+            if let Some(heard) = &self.heard {
+                let body = match self.link.unpack(heard.body.clone()).await {
+                    // What it refers to is gone for good: it is told as it is.
+                    Err(Error::NotFound { .. } | Error::Decode { .. }) => heard.body.clone(),
+                    body => body?,
+                };
+                if let Some(heard) = self.heard.take() {
+                    self.next = heard.seq + 1;
+                    return Ok(Raw { body, ..heard });
+                }
+            }
             let Some(consumer) = self.consumer.as_mut() else {
                 self.open().await?;
                 continue;
             };
             match consumer.hear(&self.link, self.stream).await {
                 Heard::Message(raw) if raw.seq < self.next => {}
-                Heard::Message(raw) => {
-                    self.next = raw.seq + 1;
-                    return Ok(*raw);
-                }
+                Heard::Message(raw) => self.heard = Some(*raw),
                 Heard::Nothing => {}
                 Heard::Broken => self.consumer = None,
                 Heard::Closed(why) => return Err(Error::unavailable(why)),

@@ -6,7 +6,7 @@ use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::Error;
 use callboard_broker::event::CONTEXT_UPDATED;
 use callboard_broker::task::{Entry, Outcome, Release, Status, Task};
-use callboard_broker::tasks::{Child, Fence, Finish, GiveBack, LEASE, Lease, Recorded};
+use callboard_broker::tasks::{Child, Fence, Finish, GiveBack, LEASE, Lease, Recorded, Until};
 use serde_json::json;
 
 use super::bench::{Bench, capability, delegated, failure, give_back, step};
@@ -17,6 +17,24 @@ fn child(b: &Bench, lease: &Lease, key: &str) -> Task {
 
 fn queued(task: &Task) -> Child {
     Child::Queued(Box::new(task.clone()))
+}
+
+pub async fn what_is_large_but_allowed_comes_back_whole(b: Bench) {
+    let (large, half) = (json!("x".repeat(3 << 20)), json!("y".repeat(300 << 10)));
+    b.submit_task(Task { input: large.clone().into(), ..b.task("one") }).await;
+    let mut lease = b.claim_one().await;
+    assert_eq!(lease.task.input, large.clone().into());
+    let kid = Task { input: half.clone().into(), ..child(&b, &lease, "kid") };
+    let entry = Entry::Step { name: "large".into(), value: large.clone().into() };
+    let entries = vec![entry.clone(), delegated(&kid)];
+    lease.fence = b.broker.tasks.append(lease.fence.clone(), entries, vec![queued(&kid)]).await.unwrap();
+    assert_eq!(b.broker.tasks.log(lease.task.id.clone()).await.unwrap()[0].entry, entry);
+    assert_eq!(b.view(&kid.id).await.task, kid);
+    b.complete(&lease, large.clone()).await;
+    let waited = b.broker.tasks.wait(vec![lease.task.id.clone()], Until::All, Duration::ZERO).await.unwrap();
+    assert_eq!(waited[0].output, large.clone().into());
+    assert_eq!(b.view(&lease.task.id).await.task.input, large.into());
+    assert_eq!(b.story(&lease.task.id).await[..2], ["task.created", "task.started"]);
 }
 
 pub async fn an_append_gives_the_next_fence_and_a_stale_one_appends_nothing(b: Bench) {

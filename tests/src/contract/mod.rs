@@ -50,6 +50,7 @@ macro_rules! for_each_check {
             claims: a_task_claimed_too_often_is_given_up,
             claims: a_task_past_its_deadline_expires_waiting_or_running,
             claims: depth_counts_what_waits_and_what_runs,
+            attempts: what_is_large_but_allowed_comes_back_whole,
             attempts: an_append_gives_the_next_fence_and_a_stale_one_appends_nothing,
             attempts: children_are_stored_with_their_record_or_not_at_all,
             attempts: a_known_child_is_left_as_it_is,

@@ -30,7 +30,12 @@ impl Room {
     /// what cannot be read becomes a dead letter.
     pub(super) async fn prepare(self: &Arc<Self>, node: &NodeName, pulled: Vec<Pulled>) -> Result<Vec<Lease>> {
         let mut entries = Vec::new();
-        for pulled in pulled {
+        for mut pulled in pulled {
+            match self.link.unpack(pulled.body.clone()).await {
+                Ok(body) => pulled.body = body,
+                Err(Error::NotFound { .. } | Error::Decode { .. }) => {}
+                Err(error) => return Err(error),
+            }
             match entry::read(&pulled.subject, &pulled.body, pulled.at) {
                 Ok(entry) => entries.push((entry, pulled)),
                 Err(error) => self.unreadable(&pulled, &error).await,

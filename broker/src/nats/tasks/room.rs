@@ -135,9 +135,10 @@ impl Room {
         mark: &str,
     ) -> Result<Appended> {
         let (subject, filter) = (names::record(task, kind), names::records(task));
+        let body = self.link.pack(body, mark).await?;
         let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let stored = self.link.store_after(&subject, &filter, expected, body.clone().into()).await;
+            let stored = self.link.store_after(&subject, &filter, expected, body.clone()).await;
             match stored {
                 Ok(stored) => return Ok(self.note(stored.seq, kind)),
                 Err(Refusal::Failed(error)) => return Err(error),

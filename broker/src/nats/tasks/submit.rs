@@ -91,11 +91,11 @@ impl Room {
     /// `Busy` when the queue is full; `Unknown` when no answer came.
     pub(super) async fn enqueue(&self, task: &Task) -> Result<Queued> {
         let (subject, mark) = (names::task(&task.capability, task.priority, &task.id), self.mark());
-        let body = entry::write(task, &mark)?;
+        let body = self.link.pack(entry::write(task, &mark)?, &mark).await?;
         loop {
             let mut headers = async_nats::HeaderMap::new();
             headers.insert("Nats-Msg-Id", mark.as_str());
-            match self.link.store(&subject, headers, body.clone().into()).await {
+            match self.link.store(&subject, headers, body.clone()).await {
                 Ok(stored) => return Ok(Queued::At(stored.seq, mark)),
                 Err(Refusal::Occupied | Refusal::Conflict) => return Ok(Queued::There),
                 Err(Refusal::Full) => return Err(Refusal::Full.into_error("the task queue")),
