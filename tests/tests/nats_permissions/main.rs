@@ -8,6 +8,7 @@
 mod roles;
 mod secured;
 mod table;
+mod wing;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
