@@ -14,6 +14,7 @@
 //! | `peers` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs`, `large` | large bodies, and documents that are kept as such |
+//! | `control` | cancel and retry by a plain request |
 //! | `wing` | all of it together |
 
 pub mod blobs;
@@ -27,6 +28,7 @@ pub mod state;
 
 pub mod messages;
 
+mod control;
 mod js;
 mod large;
 mod once;

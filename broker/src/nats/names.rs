@@ -126,6 +126,11 @@ pub fn base64_url(bytes: &[u8]) -> String {
     text
 }
 
+/// Where anybody asks for a dead letter to be put back.
+pub const RETRY: &str = "cb.v1.ctl.dead.retry";
+/// Where anybody asks for a task to be cancelled.
+pub const CANCEL: &str = "cb.v1.ctl.task.cancel";
+
 /// A key of shared state.
 pub fn state(key: &str) -> String {
     format!("$KV.{STATE_BUCKET}.{key}")

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::broadcast;
 
 use super::blobs::BlobRoom;
+use super::control;
 use super::dead::{DeadKeeper, DeadRoom};
 use super::events::EventRoom;
 use super::link::{Link, Notice};
@@ -55,11 +56,13 @@ pub async fn connect(options: Options) -> Result<Wing> {
     let seen = Arc::new(Seen::default());
     let keeper = DeadKeeper::new(link.clone());
     let tasks = Arc::new(TaskRoom::open(link.clone(), options.works, keeper.clone(), seen.clone()));
+    let dead = Arc::new(DeadRoom::new(keeper.clone(), tasks.clone()));
     if options.works {
+        control::answer(&link, &tasks, &dead).await?;
         // An incarnation of this name that came before is gone, or is to go.
         tasks.take_over(&options.node, Some(link.boot)).await?;
     }
-    let messages = NatsMessages::start(link.clone(), keeper.clone()).await?;
+    let messages = NatsMessages::start(link.clone(), keeper).await?;
     if options.works {
         peers::start(link.clone(), &tasks, &messages).await?;
     }
@@ -68,7 +71,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
         tasks: tasks.clone(),
         states: Arc::new(StateRoom::new(link.clone(), seen.clone())),
         events: Arc::new(EventRoom::new(link.clone(), seen)),
-        dead: Arc::new(DeadRoom::new(keeper, tasks.clone())),
+        dead,
         blobs: Some(Arc::new(BlobRoom::new(link.clone()))),
         clock: options.clock.clone(),
         about: format!("nats {} (crash-safe)", link.address).into(),

@@ -122,7 +122,7 @@ async fn ask(
 }
 
 /// An answer as a message: headers and body.
-fn written(answer: &Result<Payload>) -> (HeaderMap, String) {
+pub(in crate::nats) fn written(answer: &Result<Payload>) -> (HeaderMap, String) {
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/json");
     let error = match answer.as_ref().map(|payload| payload.json()) {

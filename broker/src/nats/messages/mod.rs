@@ -47,6 +47,7 @@ mod said;
 mod topics;
 
 pub use directory::{NodeState, Presence};
+pub(in crate::nats) use doors::written;
 
 use directory::Directory;
 use peer::{Peer, Writer, lock};
