@@ -14,7 +14,7 @@
 //! | `peers` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs`, `large` | large bodies, and documents that are kept as such |
-//! | `control` | cancel and retry by a plain request |
+//! | `requests` | cancel and retry by a plain request |
 //! | `wing` | all of it together |
 
 pub mod blobs;
@@ -28,12 +28,12 @@ pub mod state;
 
 pub mod messages;
 
-mod control;
 mod js;
 mod large;
 mod once;
 mod peers;
 mod record;
+mod requests;
 mod seen;
 mod tail;
 mod tasks;

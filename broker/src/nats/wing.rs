@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use tokio::sync::broadcast;
 
 use super::blobs::BlobRoom;
-use super::control;
 use super::dead::{DeadKeeper, DeadRoom};
 use super::events::EventRoom;
 use super::link::{Link, Notice};
@@ -13,6 +12,7 @@ use super::messages::NatsMessages;
 use super::options::{Missing, Options};
 use super::peers;
 use super::provision::{self, Layout};
+use super::requests;
 use super::seen::Seen;
 use super::state::StateRoom;
 use super::tasks::TaskRoom;
@@ -58,7 +58,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
     let tasks = Arc::new(TaskRoom::open(link.clone(), options.works, keeper.clone(), seen.clone()));
     let dead = Arc::new(DeadRoom::new(keeper.clone(), tasks.clone()));
     if options.works {
-        control::answer(&link, &tasks, &dead).await?;
+        requests::answer(&link, &tasks, &dead).await?;
         // An incarnation of this name that came before is gone, or is to go.
         tasks.take_over(&options.node, Some(link.boot)).await?;
     }

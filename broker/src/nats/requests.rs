@@ -117,7 +117,7 @@ async fn reply(link: &Weak<Link>, rooms: &Rooms, verb: Verb, request: Message) {
     let (Some(to), Some(link)) = (request.reply, link.upgrade()) else { return };
     let (headers, body) = written(&answer);
     if let Err(error) = link.client.publish_with_headers(to, headers, body.into()).await {
-        tracing::warn!(subject = %request.subject, %error, "a request for control was not answered");
+        tracing::warn!(subject = %request.subject, %error, "a request was not answered");
     }
 }
 
