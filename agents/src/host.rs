@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::BoxFuture;
+use callboard_broker::blobs::Blobs;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::messages::Address;
@@ -150,6 +151,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// Shared state, as far as this agent may reach it.
     fn states(&self) -> Arc<dyn States>;
+
+    /// Where the large bodies of clients are, when clients and nodes have no file system in common. Then no path and no
+    /// private address that a client names may be opened. Default: none.
+    fn blobs(&self) -> Option<Arc<dyn Blobs>> {
+        None
+    }
 
     /// Publishes a fact.
     fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>>;

@@ -29,6 +29,10 @@ pub use callboard_agents::*;
 pub use callboard_broker as broker;
 pub use cell::hub::{Note, Said};
 pub use cell::stats::{Reading, quantile};
-pub use node::{Child, Event, Node, NodeBuilder, Submit, Supervisor};
+#[cfg(feature = "nats")]
+pub use node::broker_options;
+pub use node::{Child, Event, Node, NodeBuilder, Submit, Supervisor, built_in};
+pub use settings::node as config;
+pub use settings::node::Config;
 pub use tree::Strategy;
 pub use workflow::Workflow;

@@ -16,6 +16,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::period::Period;
 
+pub(crate) mod args;
+pub mod node;
+
 #[cfg(test)]
 mod tests;
 
@@ -204,6 +207,19 @@ impl<'s> Table<'s> {
             _ => self.wrong(key, item, "a list of texts", None).unwrap_or_default(),
         };
         list.iter().map(one).collect()
+    }
+
+    /// Yes or no.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.ask(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(on) => Some(*on),
+            DeValue::String(text) => {
+                let fix = text.parse::<bool>().ok().map(|on| format!("{key} = {on}"));
+                self.wrong(key, value, "true or false", fix)
+            }
+            _ => self.wrong(key, value, "true or false", None),
+        }
     }
 
     /// Any value, as JSON.

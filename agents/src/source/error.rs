@@ -22,6 +22,11 @@ pub enum SourceError {
         /// The system's words.
         why: String,
     },
+    /// A path, where the files of whoever named it cannot be seen.
+    Elsewhere {
+        /// As the user wrote it.
+        path: String,
+    },
     /// A URL that could not be fetched.
     Fetch {
         /// As the user wrote it.
@@ -43,6 +48,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The same about a source that goes by another name.
+    pub(crate) fn about(self, name: &str) -> Self {
+        let name = name.to_owned();
+        match self {
+            SourceError::Missing { .. } => SourceError::Missing { path: name, nearest: None },
+            SourceError::Unreadable { why, .. } => SourceError::Unreadable { path: name, why },
+            SourceError::Nothing { skipped, first, .. } => SourceError::Nothing { sources: name, skipped, first },
+            other => other,
+        }
+    }
+
     /// What can be named as a source.
     pub const ALLOWED: &'static str =
         "a folder, a text, Markdown, CSV, HTML or PDF file, a SQLite database, or an http(s) URL";
@@ -59,6 +75,9 @@ impl fmt::Display for SourceError {
                 }
             }
             SourceError::Unreadable { path, why } => write!(f, "cannot read {path}: {why}")?,
+            SourceError::Elsewhere { path } => {
+                return write!(f, "a node does not open paths of its clients: {path}");
+            }
             SourceError::Fetch { url, why, .. } => return write!(f, "cannot fetch {url}: {why}"),
             SourceError::Nothing { sources, skipped: 0, .. } => write!(f, "no files in {sources}")?,
             SourceError::Nothing { sources, skipped, first } => {

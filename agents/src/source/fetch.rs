@@ -5,7 +5,9 @@
 use std::io::Read;
 
 use ureq::Agent;
+use ureq::unversioned::transport::DefaultConnector;
 
+use super::public::PublicOnly;
 use super::{Limits, SourceError};
 
 /// What a server sent.
@@ -22,13 +24,16 @@ pub(super) struct Fetched {
 /// success, with that status.
 pub(super) fn fetch(url: &str, limits: &Limits) -> Result<Fetched, SourceError> {
     let failed = |status: Option<u16>, why: String| SourceError::Fetch { url: url.to_owned(), status, why };
-    let agent: Agent = Agent::config_builder()
+    let config = Agent::config_builder()
         .timeout_global(Some(limits.fetch))
         .max_redirects(limits.redirects)
         .http_status_as_error(false)
-        .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+        .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
+    let agent = match limits.only_public {
+        // A proxy would resolve the name where we cannot see to what.
+        true => Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), PublicOnly),
+        false => config.build().into(),
+    };
     let response = agent.get(url).call().map_err(|error| failed(None, plain(&error, limits)))?;
     let status = response.status();
     if !status.is_success() {
@@ -58,6 +63,7 @@ fn plain(error: &ureq::Error, limits: &Limits) -> String {
         ureq::Error::ConnectionFailed => "no connection".to_owned(),
         ureq::Error::BadUri(_) => "not a valid URL".to_owned(),
         ureq::Error::Io(error) => error.kind().to_string(),
+        ureq::Error::Other(error) => error.to_string(),
         other => other.to_string().to_lowercase(),
     }
 }

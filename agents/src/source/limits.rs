@@ -19,6 +19,8 @@ pub struct Limits {
     pub fetch: Duration,
     /// Redirects followed for one URL; default 5.
     pub redirects: u32,
+    /// Whether URLs that lead into a private network are refused; default false. Nodes that read for others set it.
+    pub only_public: bool,
     /// For parsing one PDF or web page, which may be made to take for ever; default 30 s.
     pub parse: Duration,
 }
@@ -33,6 +35,7 @@ impl Default for Limits {
             passages: 200_000,
             fetch: Duration::from_secs(20),
             redirects: 5,
+            only_public: false,
             parse: Duration::from_secs(30),
         }
     }

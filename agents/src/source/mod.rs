@@ -17,9 +17,12 @@ mod limits;
 mod lines;
 mod load;
 mod markdown;
+mod parcel;
 mod parse;
 #[cfg(feature = "pdf")]
 mod pdf;
+#[cfg(feature = "web")]
+mod public;
 mod sqlite;
 mod text;
 mod walk;
@@ -32,6 +35,8 @@ use serde::{Deserialize, Serialize};
 pub use error::SourceError;
 pub use limits::Limits;
 pub use load::{Only, is_url, load};
+pub(crate) use parcel::{Unpacked, unpack};
+pub use parcel::{is_parcel, pack};
 
 /// What [`load`] read, and what it left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

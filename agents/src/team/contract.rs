@@ -11,7 +11,7 @@ pub struct Inquiry {
     /// One question or several, in words.
     pub question: String,
     /// Folders, files, SQLite databases and http(s) URLs, as the node that reads them names them. Default: its current
-    /// folder.
+    /// folder. Over a server only public URLs and parcels, which clients [send](crate::source::pack).
     #[serde(default = "here")]
     pub sources: Vec<String>,
 }

@@ -6,13 +6,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use callboard_broker::blobs::Blobs;
 use tokio::sync::OnceCell;
 
 use super::Reading;
 use super::blocking::blocking;
 use super::problem::phrase;
 use crate::extract::{Claim, Index, collapse};
-use crate::source::{Document, Limits, Only, Passage, Skipped, SourceError, is_url, load};
+use crate::source::{
+    Document, Limits, Loaded, Only, Passage, Skipped, SourceError, Unpacked, is_parcel, is_url, load, unpack,
+};
 
 /// How many shelves are kept; the one opened longest ago goes first.
 pub const SHELVES: usize = 8;
@@ -67,11 +70,30 @@ impl Library {
     /// # Cancellation
     /// Dropping the future leaves the reading to the next who asks.
     pub async fn open(&self, run: &str, sources: &[String], only: Only) -> Result<Arc<Shelf>, SourceError> {
+        self.open_from(None, run, sources, only).await
+    }
+
+    /// As [`open`](Self::open); with a room of large bodies, for clients with another file system: their parcels and
+    /// public URLs are read, and nothing else.
+    ///
+    /// # Errors
+    /// As for `open`.
+    pub async fn open_from(
+        &self,
+        blobs: Option<Arc<dyn Blobs>>,
+        run: &str,
+        sources: &[String],
+        only: Only,
+    ) -> Result<Arc<Shelf>, SourceError> {
         let is_wanted = |source: &&String| only != Only::Local || !is_url(source);
         let sources = sources.iter().filter(is_wanted).cloned().collect();
         let label = Label { run: run.to_owned(), sources, only };
         let (cell, limits) = (self.cell(&label), self.limits.clone());
-        let read = || blocking(move || Shelf::read(&label.sources, only, &limits).map(Arc::new));
+        let read = async || {
+            let limits = Limits { only_public: limits.only_public || blobs.is_some(), ..limits };
+            let places = places(&label.sources, &limits, blobs.as_ref()).await;
+            blocking(move || Shelf::read(&places, only, &limits).map(Arc::new)).await
+        };
         let shelf = cell.get_or_try_init(read).await.cloned()?;
         self.make_room();
         Ok(shelf)
@@ -105,11 +127,12 @@ impl Default for Library {
 
 impl Shelf {
     /// Reads each source by itself, so that one that cannot be read does not hide the others.
-    fn read(sources: &[String], only: Only, limits: &Limits) -> Result<Self, SourceError> {
+    fn read(places: &[Place], only: Only, limits: &Limits) -> Result<Self, SourceError> {
         let mut left = limits.clone();
         let (mut documents, mut reading, mut first, mut bytes) = (Vec::new(), Reading::default(), None, 0);
-        for source in sources {
-            match load(std::slice::from_ref(source), only, &left) {
+        for place in places {
+            reading.skip(place.skipped().iter().cloned());
+            match place.load(only, &left) {
                 Ok(loaded) => {
                     left.passages -= loaded.passages().min(left.passages);
                     let read = text(&loaded.documents);
@@ -120,7 +143,7 @@ impl Shelf {
                     documents.extend(loaded.documents);
                 }
                 Err(error) => {
-                    reading.skip([Skipped { source: source.clone(), why: phrase(&error) }]);
+                    reading.skip([Skipped { source: place.name().to_owned(), why: phrase(&error) }]);
                     first.get_or_insert(error);
                 }
             }
@@ -145,6 +168,59 @@ impl Shelf {
         let mut passages = documents.flat_map(|document| &document.passages);
         passages.find(|passage| passage.is_at(&claim.locator) && collapse(&passage.text).contains(&quote))
     }
+}
+
+/// Where a source is found.
+enum Place {
+    /// Under its own name.
+    Here(String),
+    /// In a parcel that has arrived.
+    Arrived(Unpacked),
+    /// Nowhere that may be opened.
+    Refused(String, SourceError),
+}
+
+impl Place {
+    /// What whoever named it calls it.
+    fn name(&self) -> &str {
+        match self {
+            Self::Here(source) | Self::Refused(source, _) => source,
+            Self::Arrived(parcel) => &parcel.source,
+        }
+    }
+
+    fn skipped(&self) -> &[Skipped] {
+        match self {
+            Self::Arrived(parcel) => &parcel.skipped,
+            Self::Here(_) | Self::Refused(..) => &[],
+        }
+    }
+
+    fn load(&self, only: Only, limits: &Limits) -> Result<Loaded, SourceError> {
+        match self {
+            Self::Here(source) => load(std::slice::from_ref(source), only, limits),
+            Self::Arrived(parcel) => load(&[&parcel.path], only, limits).map_err(|e| e.about(&parcel.source)),
+            Self::Refused(_, error) => Err(error.clone()),
+        }
+    }
+}
+
+/// Finds each source: where it was named, or, for clients with another file system, where their parcels are.
+async fn places(sources: &[String], limits: &Limits, blobs: Option<&Arc<dyn Blobs>>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for source in sources {
+        places.push(match blobs {
+            Some(blobs) if is_parcel(source) => match unpack(source, limits, blobs).await {
+                Ok(parcel) => Place::Arrived(parcel),
+                Err(error) => Place::Refused(source.clone(), error),
+            },
+            Some(_) if !is_url(source) => {
+                Place::Refused(source.clone(), SourceError::Elsewhere { path: source.clone() })
+            }
+            _ => Place::Here(source.clone()),
+        });
+    }
+    places
 }
 
 /// Bytes of text in documents.

@@ -34,6 +34,7 @@ fn code_of(error: &SourceError) -> &'static str {
         SourceError::NoneNamed | SourceError::Nothing { .. } => code::EMPTY_SOURCES,
         SourceError::Missing { .. } => code::NO_SOURCE,
         SourceError::Unreadable { .. } => code::UNREADABLE,
+        SourceError::Elsewhere { .. } => code::UNSUPPORTED,
         SourceError::Fetch { status: Some(_), .. } => code::HTTP_STATUS,
         SourceError::Fetch { .. } => code::HTTP_UNREACHABLE,
     }
@@ -61,6 +62,7 @@ pub(super) fn phrase(error: &SourceError) -> String {
         SourceError::NoneNamed => "no source named".into(),
         SourceError::Missing { .. } => "no such file or folder".into(),
         SourceError::Unreadable { why, .. } => format!("not readable: {why}"),
+        SourceError::Elsewhere { .. } => "a path of a client, which a node does not open".into(),
         SourceError::Fetch { why, .. } => why.clone(),
         SourceError::Nothing { first: Some(first), .. } => format!("nothing to read in it: {first}"),
         SourceError::Nothing { .. } => "nothing to read in it".into(),

@@ -214,7 +214,7 @@ fn unreachable(address: &str, error: &async_nats::ConnectError) -> Error {
 }
 
 /// Random enough to tell incarnations apart: the tail of a random identifier.
-fn fresh_boot() -> u32 {
+pub(super) fn fresh_boot() -> u32 {
     let bytes = uuid::Uuid::now_v7().into_bytes();
     u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
 }

@@ -15,6 +15,7 @@
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs`, `large` | large bodies, and documents that are kept as such |
 //! | `requests` | cancel and retry by a plain request |
+//! | `service` | nodes as services: steering them, their figures, the sizes of pools |
 //! | `wing` | all of it together |
 
 pub mod blobs;
@@ -24,6 +25,7 @@ pub mod link;
 pub mod names;
 pub mod options;
 pub mod provision;
+pub mod service;
 pub mod state;
 
 pub mod messages;

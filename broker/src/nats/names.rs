@@ -102,6 +102,17 @@ pub fn control(node: &NodeName, verb: &str) -> String {
     format!("cb.v1.ctl.{node}.{verb}")
 }
 
+/// How many workers the pools of a capability are to have: all of them, or that of one node.
+pub fn pool(capability: &CapabilityName, node: Option<&NodeName>) -> String {
+    let node = node.map(|node| format!(".{node}")).unwrap_or_default();
+    format!("$KV.{SHARED_BUCKET}.pool.{}{node}", capability.to_token())
+}
+
+/// All of those.
+pub fn pools() -> String {
+    format!("$KV.{SHARED_BUCKET}.pool.>")
+}
+
 /// The description of a large body.
 pub fn blob(hash: &Hash) -> String {
     format!("$O.{BLOBS_BUCKET}.M.{}", base64_url(hash.as_str().as_bytes()))

@@ -62,7 +62,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
         // An incarnation of this name that came before is gone, or is to go.
         tasks.take_over(&options.node, Some(link.boot)).await?;
     }
-    let messages = NatsMessages::start(link.clone(), keeper).await?;
+    let messages = NatsMessages::join(link.clone(), keeper, options.works).await?;
     if options.works {
         peers::start(link.clone(), &tasks, &messages).await?;
     }

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use clap::Parser;
 
 use crate::args::{self, Cli, Command};
-use crate::commands::{agent, completions, config, dead, doctor, event, explain, run, state, task, tree, workflow};
+use crate::commands::{
+    agent, completions, config, dead, doctor, event, explain, node, pool, provision, run, state, task, tree, workflow,
+};
 use crate::complaint::{self, Parsed};
 use crate::console::Console;
 use crate::exit::Exit;
@@ -66,6 +68,9 @@ async fn dispatch(command: Command, console: &Console) -> Done {
         Command::Event(of) => event::event(of, console).await,
         Command::State(of) => state::state(of, console).await,
         Command::Dead(of) => dead::dead(of, console).await,
+        Command::Node(of) => node::node(of, console).await,
+        Command::Pool(of) => pool::pool(of, console).await,
+        Command::Provision(of) => provision::provision(of, console).await,
         Command::Agent(of) => agent::agent(of, console).await,
         Command::Tree(of) => tree::tree(of, console).await,
         Command::Doctor(of) => doctor::doctor(of, console).await,

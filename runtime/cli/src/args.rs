@@ -1,10 +1,13 @@
 //! What may be typed.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{agent, completions, config, dead, doctor, event, explain, run, state, task, tree, workflow};
+use crate::commands::{
+    agent, completions, config, dead, doctor, event, explain, node, pool, provision, run, state, task, tree, workflow,
+};
 
 const AFTER: &str = "\
 Data goes to standard output, everything else to standard error.
@@ -28,6 +31,12 @@ pub(crate) struct Global {
     /// Where tasks, state and events are kept: a file, or `memory`. Default: main.db in the user's data directory
     #[arg(long, global = true, env = "CALLBOARD_STORE", value_name = "PATH|memory", help_heading = "Everywhere")]
     pub(crate) store: Option<OsString>,
+    /// Where nodes work together: the address of a broker, nats://HOST:PORT, instead of a store
+    #[arg(long, global = true, env = "CALLBOARD_BROKER", value_name = "URL", help_heading = "Everywhere")]
+    pub(crate) broker: Option<String>,
+    /// The credentials file for the broker. CALLBOARD_USER and CALLBOARD_PASSWORD are another way
+    #[arg(long, global = true, env = "CALLBOARD_CREDS", value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) creds: Option<PathBuf>,
     /// Print data as JSON: lists as one array, what goes on as one object a line
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
@@ -79,11 +88,19 @@ pub(crate) enum Command {
     /// What came to nothing, and putting it back
     #[command(subcommand)]
     Dead(dead::Dead),
-    /// The agents that are running
+    /// Start a node, and look after those that run
+    #[command(subcommand)]
+    Node(node::Node),
+    /// The agents that are running, and asking one
     #[command(subcommand)]
     Agent(agent::Agent),
-    /// The supervision tree that is running
+    /// Slots of capabilities over all nodes
+    #[command(subcommand)]
+    Pool(pool::Pool),
+    /// The supervision trees that are running
     Tree(tree::Tree),
+    /// Make the broker's streams
+    Provision(provision::Provision),
     /// Check the store, the environment and how recent work did
     Doctor(doctor::Doctor),
     /// Check configuration

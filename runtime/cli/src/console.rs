@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::args::Global;
+use crate::nodes::plain;
 use crate::output::Printer;
 
 /// Where tasks, state and events are kept.
@@ -16,13 +17,24 @@ pub(crate) enum Place {
     Named(PathBuf),
     /// In the file that is used when nothing is said.
     Usual(PathBuf),
+    /// On a broker.
+    Broker(Remote),
+}
+
+/// A broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Its addresses, with commas between.
+    pub(crate) address: String,
+    /// The credentials file, when one was named.
+    pub(crate) creds: Option<PathBuf>,
 }
 
 impl Place {
     /// The file, if it is one.
     pub(crate) fn file(&self) -> Option<&PathBuf> {
         match self {
-            Place::Memory => None,
+            Place::Memory | Place::Broker(_) => None,
             Place::Named(path) | Place::Usual(path) => Some(path),
         }
     }
@@ -30,9 +42,10 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.file() {
-            Some(path) => write!(f, "{}", path.display()),
-            None => f.write_str("memory"),
+        match self {
+            Place::Memory => f.write_str("memory"),
+            Place::Named(path) | Place::Usual(path) => write!(f, "{}", path.display()),
+            Place::Broker(remote) => f.write_str(&plain(&remote.address)),
         }
     }
 }
@@ -48,13 +61,18 @@ impl Console {
     /// A console for these arguments.
     pub(crate) fn new(global: &Global) -> Console {
         let store = global.store.as_ref().filter(|named| !named.is_empty());
+        let broker = global.broker.clone().filter(|address| !address.is_empty());
         let place = match store {
+            _ if broker.is_some() => {
+                Place::Broker(Remote { address: broker.clone().unwrap_or_default(), creds: global.creds.clone() })
+            }
             Some(named) if named == "memory" => Place::Memory,
             Some(named) => Place::Named(PathBuf::from(named)),
             None => usual().map_or(Place::Memory, Place::Usual),
         };
         let exported = env::var_os("CALLBOARD_STORE");
         let repeated = match store {
+            _ if broker.is_some() => repeated(global),
             Some(named) if exported.as_ref() != Some(named) => format!("--store {} ", quoted(named)),
             _ => String::new(),
         };
@@ -75,6 +93,16 @@ impl Console {
         let line = |(what, command): &(&str, String)| format!("{what:wide$}  {command}");
         format!("\n{}", steps.iter().map(line).collect::<Vec<_>>().join("\n"))
     }
+}
+
+/// The options for the broker that no variable says.
+fn repeated(global: &Global) -> String {
+    let said = |name, value: &OsStr| env::var_os(name).is_some_and(|set| set == value);
+    let broker = global.broker.as_ref().map(OsString::from).filter(|broker| !said("CALLBOARD_BROKER", broker));
+    let creds = global.creds.as_ref().map(|path| path.clone().into_os_string());
+    let creds = creds.filter(|creds| !said("CALLBOARD_CREDS", creds));
+    let option = |name: &str, value: Option<OsString>| value.map(|value| format!("--{name} {} ", quoted(&value)));
+    [option("broker", broker), option("creds", creds)].into_iter().flatten().collect()
 }
 
 /// `main.db` in the user's data directory; none when there is no home.

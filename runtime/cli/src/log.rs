@@ -5,15 +5,23 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::sync::OnceLock;
 
+use callboard::Error;
 use callboard::broker::code;
 use callboard::broker::problem::Problem;
+use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, LogFormat};
 
 /// What RUST_LOG is when it is not set and nothing was asked for.
 const DEFAULT: &str = "error";
+
+/// Puts another filter in the place of the one that log lines pass.
+type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+static RELOAD: OnceLock<Reload> = OnceLock::new();
 
 thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -40,10 +48,34 @@ pub(crate) fn start(global: &Global) -> Result<(), Problem> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second start in one process keeps the first: there is only one standard error.
     let _ = match global.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
+            lines.try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
+            lines.try_init()
+        }
     };
     Ok(())
+}
+
+/// Changes what is logged: the verb `loglevel` of a node, with `{"level": "info"}` or anything that RUST_LOG takes.
+///
+/// # Errors
+/// `Decode` for what is no level.
+pub(crate) fn set_level(body: Value) -> Result<Value, Error> {
+    let level = body.get("level").and_then(Value::as_str);
+    let level =
+        level.ok_or_else(|| Error::decode("loglevel needs {\"level\": text}, such as info or callboard=debug"))?;
+    let filter = EnvFilter::try_new(level).map_err(|why| Error::decode(format!("\"{level}\" is no level: {why}")))?;
+    let reload = RELOAD.get().ok_or_else(|| Error::unavailable("this process writes no log"))?;
+    reload(filter).map_err(Error::unavailable)?;
+    Ok(json!({ "level": level }))
 }
 
 /// From now on a panic is a log line of level debug, and remembered for [`fault`].

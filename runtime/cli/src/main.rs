@@ -10,6 +10,7 @@
 //! | [`complaint`], [`failure`], [`exit`] | what a person is told when something cannot go on |
 //! | [`output`], [`console`], [`log`] | what is shown, and where |
 //! | [`store`], [`services`] | the store and the node over it |
+//! | [`nodes`] | a broker, and the nodes on it |
 //! | [`work`], [`follow`], [`signals`] | a run until it ends, and how far it is |
 //! | [`ids`], [`paths`] | which run, task or file is meant |
 //! | [`views`], [`figures`] | how tasks and runs are told |
@@ -25,6 +26,7 @@ mod figures;
 mod follow;
 mod ids;
 mod log;
+mod nodes;
 mod output;
 mod paths;
 #[cfg(test)]

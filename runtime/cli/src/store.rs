@@ -9,9 +9,10 @@ use callboard::broker::{Broker, code, memory};
 use callboard::{Error, Node};
 use serde_json::Value;
 
-use crate::console::{Console, Place};
+use crate::console::{Console, Place, Remote};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::nodes::Nodes;
 use crate::services;
 use crate::signals::Signals;
 
@@ -40,11 +41,16 @@ enum Who {
     Node(Node),
     /// Another process.
     Other(Attached, u32),
+    /// Nodes on a broker.
+    Nodes(Box<Nodes>),
 }
 
 impl Console {
     /// Opens the store to read it. Where there is none yet it is empty.
     pub(crate) async fn look(&self) -> Result<Store, Failure> {
+        if let Place::Broker(remote) = &self.place {
+            return join(remote).await;
+        }
         match self.place.file() {
             Some(path) if path.exists() => self.touch().await,
             _ => Ok(Store::of(memory::open(memory::Options::default()), Who::Nobody)),
@@ -53,6 +59,9 @@ impl Console {
 
     /// Opens the store to read and to write something small, making it when there is none.
     pub(crate) async fn touch(&self) -> Result<Store, Failure> {
+        if let Place::Broker(remote) = &self.place {
+            return join(remote).await;
+        }
         let Some(path) = self.place.file() else {
             return Ok(Store::of(memory::open(memory::Options::default()), Who::Nobody));
         };
@@ -67,6 +76,9 @@ impl Console {
     pub(crate) async fn work(&self) -> Result<Store, Failure> {
         // From before anything is held.
         let signals = Some(Signals::listen());
+        if let Place::Broker(remote) = &self.place {
+            return Ok(Store { signals, ..join(remote).await? });
+        }
         let started = match self.place.file() {
             Some(path) => start(Node::embedded().store(path)).await,
             None => start(Node::embedded()).await,
@@ -95,6 +107,12 @@ impl Console {
     }
 }
 
+/// A broker that nodes work on.
+async fn join(remote: &Remote) -> Result<Store, Failure> {
+    let nodes = Nodes::join(remote).await?;
+    Ok(Store::of(nodes.broker().clone(), Who::Nodes(Box::new(nodes))))
+}
+
 async fn start(node: callboard::NodeBuilder) -> Result<Node, Error> {
     services::all().into_iter().fold(node, |node, service| node.serve(service)).start().await
 }
@@ -120,6 +138,8 @@ impl Store {
     pub(crate) async fn node_says(&self, verb: &str) -> Result<Option<Value>, Failure> {
         let said = match &self.who {
             Who::Nobody => return Ok(None),
+            // There are many, and each is asked by name.
+            Who::Nodes(_) => return Ok(None),
             Who::Node(node) => node.control(verb, Value::Null).await,
             Who::Other(attached, pid) => match tokio::time::timeout(PATIENCE, attached.ask(verb, Value::Null)).await {
                 Ok(said) => said,
@@ -155,12 +175,23 @@ impl Store {
     pub(crate) fn node(&self) -> Option<&Node> {
         match &self.who {
             Who::Node(node) => Some(node),
-            Who::Nobody | Who::Other(..) => None,
+            Who::Nobody | Who::Other(..) | Who::Nodes(_) => None,
+        }
+    }
+
+    /// The nodes, on a broker.
+    pub(crate) fn nodes(&self) -> Option<&Nodes> {
+        match &self.who {
+            Who::Nodes(nodes) => Some(nodes),
+            Who::Nobody | Who::Node(_) | Who::Other(..) => None,
         }
     }
 
     /// The capabilities that are served by whoever works on the store, or by a run of this program when nobody does.
     pub(crate) async fn served(&self) -> Result<Vec<String>, Failure> {
+        if let Some(nodes) = self.nodes() {
+            return nodes.served().await;
+        }
         let named = |list: &Value| -> Vec<String> {
             let names = list.as_array().into_iter().flatten().filter_map(|one| one.get("capability")?.as_str());
             names.map(str::to_owned).collect()

@@ -102,9 +102,8 @@ async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
         }
         None => {
             let watch = console.command(&format!("task watch {id}"));
-            console
-                .out
-                .note(&format!("interrupted: the run goes on in the process that owns the store\nwatch   {watch}"));
+            let where_ = if store.nodes().is_some() { "on the nodes" } else { "in the process that owns the store" };
+            console.out.note(&format!("interrupted: the run goes on {where_}\nwatch   {watch}"));
         }
     }
     Failure::silent(Exit::Interrupted)

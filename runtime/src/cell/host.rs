@@ -6,6 +6,7 @@ use std::time::Duration;
 use callboard_agents::TaskInfo;
 use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served};
 use callboard_broker::BoxFuture;
+use callboard_broker::blobs::Blobs;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::event::NewEvent;
 use callboard_broker::id::TaskId;
@@ -250,6 +251,10 @@ impl Host for RequestHost {
         if self.live().is_ok() {
             self.kept.set(partial);
         }
+    }
+
+    fn blobs(&self) -> Option<Arc<dyn Blobs>> {
+        self.hub.broker.blobs.clone()
     }
 
     fn served(&self) -> Vec<Served> {

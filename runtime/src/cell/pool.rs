@@ -88,6 +88,11 @@ impl Pool {
         self.workers.store(n, Ordering::Relaxed);
     }
 
+    /// How many cells it has.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Relaxed)
+    }
+
     /// The facts of a request that is a broadcast heard at `now`.
     pub(crate) fn facts_of_broadcast(&self, now: Instant) -> Facts {
         Facts {
@@ -144,7 +149,7 @@ impl Pool {
     /// Its figures, for people and for `agent ls`.
     pub(crate) fn figures(&self) -> Value {
         let (read, fill) = (self.stats.read(), self.fill());
-        let workers = self.workers.load(Ordering::Relaxed);
+        let workers = self.workers();
         json!({
             "capabilities": self.doors.iter().map(|door| door.capability.as_str()).collect::<Vec<_>>(),
             "team": &*self.team, "workers": workers, "concurrency": self.options.concurrency,

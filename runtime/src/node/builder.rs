@@ -1,56 +1,66 @@
 //! What a node is made of, and its start.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::NodeName;
-use callboard_broker::{Broker, memory, sqlite};
+use callboard_broker::{Broker, sqlite};
+use serde_json::Value;
+use tokio::sync::watch;
 
 use super::child::{Child, Pools};
-use super::{Inner, Node, Supervisor};
+use super::control::Verbs;
+use super::{Inner, Node, Supervisor, catalogue, outside};
 use crate::cell::heart::beat;
 use crate::cell::hub::Hub;
+use crate::period::Period;
+use crate::settings::node::Config;
 use crate::tree::{ChildSpec, ExitReason, Intensity, Strategy, SupervisorSpec, Tree, TreeError};
 
-/// Where a node keeps what must last.
-#[derive(Debug)]
-enum Store {
-    Memory,
-    File(PathBuf),
-    Given(Broker),
-}
-
 /// A node before its start.
-#[derive(Debug)]
 #[must_use = "a node runs once it is started"]
 pub struct NodeBuilder {
-    name: Option<String>,
-    store: Store,
+    config: Config,
+    given: Option<Broker>,
     children: Vec<Child>,
-    intensity: (u32, Duration),
+    intensity: Option<(u32, Duration)>,
+    verbs: Verbs,
 }
 
+/// Restarts within this time are counted together, unless the code says otherwise.
+const WITHIN: Duration = Duration::from_secs(60);
+
 impl NodeBuilder {
-    pub(super) fn embedded() -> Self {
-        Self { name: None, store: Store::Memory, children: Vec::new(), intensity: (3, Duration::from_secs(60)) }
+    pub(super) fn configured(config: Config) -> Self {
+        Self { config, given: None, children: Vec::new(), intensity: None, verbs: Verbs::default() }
     }
 
     pub(super) fn over(broker: Broker) -> Self {
-        Self { store: Store::Given(broker), ..Self::embedded() }
+        Self { given: Some(broker), ..Self::configured(Config::default()) }
     }
 
     /// Its name: 1 to 80 letters, digits, `_` and `-`. Default: the host's name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.config.name = Some(name.into());
+        self
+    }
+
+    /// Joins the broker at this address, `nats://host:port`, or at one of several with commas between; the same agents
+    /// then run as one of many nodes. Needs the feature `nats`.
+    pub fn broker(mut self, address: impl AsRef<str>) -> Self {
+        self.config.broker.servers = address.as_ref().split(',').map(|one| one.trim().to_owned()).collect();
+        self.given = None;
         self
     }
 
     /// Keeps tasks, state and events in this SQLite file, made when missing, instead of in memory. One process owns a store
     /// at a time; what its predecessor had at work goes on here.
     pub fn store(mut self, path: impl AsRef<Path>) -> Self {
-        self.store = Store::File(path.as_ref().to_owned());
+        self.config.store = Some(path.as_ref().to_owned());
+        self.config.broker.servers.clear();
+        self.given = None;
         self
     }
 
@@ -63,37 +73,50 @@ impl NodeBuilder {
     /// After more than so many restarts of its parts within this time the node gives up: [`Node::until_stopped`] returns
     /// an error, for which a process should exit with 70. Default 3 in 60 s.
     pub fn intensity(mut self, restarts: u32, within: Duration) -> Self {
-        self.intensity = (restarts, within);
+        self.intensity = Some((restarts, within));
+        self
+    }
+
+    /// Answers one more verb of [`control`](Node::control), for what only the program around the node can do.
+    pub fn verb(mut self, verb: &'static str, answer: impl Fn(Value) -> Result<Value> + Send + Sync + 'static) -> Self {
+        self.verbs.insert(verb, Arc::new(answer));
         self
     }
 
     /// Starts everything; done when every agent has started.
     ///
     /// # Errors
-    /// `Decode` for a name that is none, `Config` for a store that cannot be used, `Unavailable` when an agent does not
-    /// start; then nothing of it is left running.
+    /// `Decode` for a name that is none; `Config` for a store that cannot be used or a capability that nothing here
+    /// serves; `Unavailable` when an agent does not start, or the broker is not there (told within 2 s); `Denied` when it
+    /// does not accept the credentials. Then nothing of the node is left running.
     ///
     /// # Cancellation
     /// Dropping the future stops what had been started.
     pub async fn start(self) -> Result<Node> {
-        let name = self.name.unwrap_or_else(host_name);
+        let name = self.config.name.clone().unwrap_or_else(host_name);
         let name = NodeName::parse(&name)?;
-        let verbs = sqlite::Verbs::default();
-        let broker = match self.store {
-            Store::Memory => memory::open(memory::Options::default()),
-            Store::File(path) => sqlite::open(path, sqlite::Options { verbs: verbs.clone(), ..Default::default() })?,
-            Store::Given(broker) => broker,
-        };
-        let hub = Hub::new(name, broker);
+        let children = catalogue::configured(self.children, &self.config)?;
+        let intensity = self.intensity.unwrap_or((self.config.limits.restarts.unwrap_or(3), WITHIN));
+        let door = sqlite::Verbs::default();
+        let joined = outside::join(&name, &self.config, self.given, &door).await?;
+        let hub = Hub::new(name, joined.broker());
         let mut pools = Pools::default();
-        let agents = self.children.into_iter().fold(Supervisor::new("agents"), Supervisor::child);
+        let agents = children.into_iter().fold(Supervisor::new("agents"), Supervisor::child);
         let agents = agents.child(crate::workflow::service()).open(&hub, hub.name.as_str(), &mut pools.0);
-        let spec =
-            agents.and_then(|agents| root(&hub, agents, self.intensity)).map_err(|e| Error::decode(e.to_string()))?;
+        let spec = agents.and_then(|agents| root(&hub, agents, intensity)).map_err(|e| Error::decode(e.to_string()))?;
         let tree = Tree::builder(spec).start().await.map_err(not_started)?;
-        let node = Node { inner: Arc::new(Inner { hub, tree, pools }) };
-        node.answer(&verbs);
+        let drain = self.config.limits.drain.map(Period::length);
+        let inner = Inner { hub, tree, pools, verbs: self.verbs, drain, asked: watch::channel(None).0, joined };
+        let node = Node { inner: Arc::new(inner) };
+        node.answer(&door);
+        outside::show(&node).await?;
         Ok(node)
+    }
+}
+
+impl std::fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeBuilder").field("config", &self.config).field("children", &self.children).finish()
     }
 }
 

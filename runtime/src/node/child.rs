@@ -29,6 +29,28 @@ impl Child {
     }
 }
 
+impl Child {
+    /// Gives the agents that serve a capability so many workers.
+    pub(super) fn resize(&mut self, capability: &CapabilityName, workers: usize) {
+        self.change(&|service| match service.doors().iter().any(|door| door.capability == *capability) {
+            true => service.workers(workers),
+            false => service,
+        });
+    }
+
+    /// Bounds the queue of every agent.
+    pub(super) fn bound(&mut self, queue: usize) {
+        self.change(&|service| service.queue(queue));
+    }
+
+    fn change(&mut self, how: &impl Fn(Service) -> Service) {
+        match self {
+            Self::Service(service) => **service = how((**service).clone()),
+            Self::Supervisor(supervisor) => supervisor.children.iter_mut().for_each(|child| child.change(how)),
+        }
+    }
+}
+
 impl From<Service> for Child {
     fn from(service: Service) -> Self {
         Self::Service(Box::new(service))

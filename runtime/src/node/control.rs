@@ -1,28 +1,48 @@
 //! What other processes may ask a node: JSON in, JSON out, by verb.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
-use callboard_broker::sqlite::Verbs;
+use callboard_broker::sqlite;
 use serde_json::{Value, json};
 
 use super::Node;
+use crate::cell::work::Quit;
+
+/// Verbs of the program around a node.
+pub(super) type Verbs = BTreeMap<&'static str, Arc<dyn Fn(Value) -> Result<Value> + Send + Sync>>;
+
+/// The verbs that every node answers.
+const VERBS: [&str; 8] = ["info", "tree", "agents", "served", "metrics", "scale", "drain", "stop"];
 
 impl Node {
     /// Answers other processes at the door of its store, for as long as it lives.
-    pub(super) fn answer(&self, verbs: &Verbs) {
+    pub(super) fn answer(&self, door: &sqlite::Verbs) {
+        door.set(self.answerer());
+    }
+
+    /// What answers verbs without keeping the node.
+    pub(super) fn answerer(&self) -> Arc<dyn Fn(String, Value) -> BoxFuture<'static, Result<Value>> + Send + Sync> {
         let inner = Arc::downgrade(&self.inner);
-        verbs.set(Arc::new(move |verb, body| {
+        Arc::new(move |verb, body| {
             let node = inner.upgrade().map(|inner| Node { inner });
             Box::pin(async move {
                 let node = node.ok_or_else(|| Error::unavailable("the node has stopped"))?;
                 node.control(&verb, body).await
             })
-        }));
+        })
+    }
+
+    /// The verbs that this node answers.
+    pub fn verbs(&self) -> Vec<String> {
+        VERBS.iter().chain(self.inner.verbs.keys()).map(|verb| (*verb).to_owned()).collect()
     }
 
     /// What other processes may ask this node, by verb, JSON in and JSON out: `tree`, `agents`, `served`, `metrics`, `info`,
-    /// and `scale` with `{"capability", "workers"}`.
+    /// `scale` with `{"capability", "workers"}`, `drain` and `stop` (which hands back instead of finishing), and what
+    /// [`verb`](super::NodeBuilder::verb) has added.
     ///
     /// # Errors
     /// `NotFound` for another verb; `Decode` for a body that is not what the verb takes.
@@ -40,13 +60,33 @@ impl Node {
             }
             "info" => Ok(json!({
                 "node": node.name(), "pid": std::process::id(), "store": &*node.broker().about,
-                "claims": node.inner.hub.heart.held(),
+                "claims": node.inner.hub.heart.held(), "version": env!("CARGO_PKG_VERSION"),
+                "state": if node.is_stopping() { "draining" } else { "up" },
             })),
             "scale" => scale(node, &body).await,
-            other => Err(Error::not_found(format!(
-                "verb \"{other}\": a node answers tree, metrics, agents, served, info and scale"
-            ))),
+            "drain" => Ok(node.leave_soon(Quit::Finish)),
+            "stop" => Ok(node.leave_soon(Quit::HandBack)),
+            other => match node.inner.verbs.get(other) {
+                Some(answer) => answer(body),
+                None => Err(Error::not_found(format!("verb \"{other}\": a node answers {}", node.verbs().join(", ")))),
+            },
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.inner.hub.quit.borrow() != Quit::No || self.inner.asked.borrow().is_some()
+    }
+
+    /// Begins to stop and says so; whoever waits for the node's end goes on when it has.
+    fn leave_soon(&self, how: Quit) -> Value {
+        self.inner.asked.send_replace(Some(how));
+        let node = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = node.end(how).await {
+                tracing::warn!(%error, "the node ended otherwise than asked");
+            }
+        });
+        json!({ "node": self.name(), "state": "draining", "claims": self.inner.hub.heart.held() })
     }
 }
 
@@ -57,7 +97,11 @@ async fn scale(node: &Node, body: &Value) -> Result<Value> {
         return Err(Error::decode("scale needs {\"capability\": text, \"workers\": number}"));
     };
     node.scale_named(capability, workers).await?;
-    Ok(json!({ "capability": capability, "workers": workers }))
+    let serves = |figures: &Value| {
+        figures["capabilities"].as_array().is_some_and(|served| served.iter().any(|name| name == capability))
+    };
+    let figures = node.agents().into_iter().map(|(_, figures)| figures).find(serves).unwrap_or_default();
+    Ok(json!({ "capability": capability, "workers": workers, "slots": figures["slots"] }))
 }
 
 fn named(name: &str, mut figures: Value) -> Value {

@@ -5,20 +5,26 @@
 //! | `builder` | what a node is made of, and its start |
 //! | `child` | services and supervisors, as users write them |
 //! | `client`, `submit` | what a program outside any agent may do through a node |
+//! | `catalogue` | what a node can be told to run by name |
 //! | `control` | what other processes may ask a node |
+//! | `outside` | joining a broker, being seen and steered there, leaving it |
 //! | `streams` | facts and broadcasts to watch |
 //! | `stop` | draining, signals, the end |
 
 mod builder;
+mod catalogue;
 mod child;
 mod client;
 mod control;
+mod outside;
 mod stop;
 mod streams;
 mod submit;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callboard_agents::state::{Party, State};
 use callboard_agents::{Ask, Capability, Payload, Run, StateKey, Tell};
@@ -26,14 +32,21 @@ use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{RunId, TaskId};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::cell::hub::Hub;
 use crate::cell::stats::Reading;
+use crate::cell::work::Quit;
+use crate::settings::args;
+use crate::settings::node::Config;
 use crate::tree::{ChildInfo, Tree, TreeEvents, TreeInfo};
 use crate::workflow::{WORKFLOW, Workflow};
 
 pub use builder::NodeBuilder;
+pub use catalogue::built_in;
 pub use child::{Child, Supervisor};
+#[cfg(feature = "nats")]
+pub use outside::broker_options;
 pub use streams::Event;
 pub use submit::Submit;
 
@@ -50,12 +63,48 @@ pub(crate) struct Inner {
     hub: Arc<Hub>,
     tree: Tree,
     pools: Pools,
+    /// Verbs of the program around the node.
+    verbs: control::Verbs,
+    /// How long a drain may take.
+    drain: Option<Duration>,
+    /// How somebody has asked for its end.
+    asked: watch::Sender<Option<Quit>>,
+    joined: outside::Joined,
 }
 
 impl Node {
     /// One process, no server. Everything is in memory unless the builder is given a [`store`](NodeBuilder::store).
     pub fn embedded() -> NodeBuilder {
-        NodeBuilder::embedded()
+        NodeBuilder::configured(Config::default())
+    }
+
+    /// One of many nodes, over the broker at this address: `nats://host:port`. The one line that changes.
+    pub fn on(address: impl AsRef<str>) -> NodeBuilder {
+        Self::embedded().broker(address)
+    }
+
+    /// A node as a file configures it, under what the environment says; its own agents come from code.
+    ///
+    /// # Errors
+    /// `Config` with everything that is wrong with either.
+    pub fn config(path: impl AsRef<Path>) -> Result<NodeBuilder> {
+        let config = Config::read(path.as_ref()).and_then(Config::over_environment);
+        config.map(Self::configured).map_err(|wrong| Error::Config(Box::new(wrong)))
+    }
+
+    /// A node as the command line of this process configures it: the flags of `callboard node start`, over `CALLBOARD_`
+    /// variables, over the file that `--config` names.
+    ///
+    /// # Errors
+    /// `Config` with everything that is wrong with any of them; for `--help`, with the flags.
+    pub fn from_args() -> Result<NodeBuilder> {
+        let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+        args::read(args, |name| std::env::var(name).ok()).map(Self::configured)
+    }
+
+    /// A node with this configuration.
+    pub fn configured(config: Config) -> NodeBuilder {
+        NodeBuilder::configured(config)
     }
 
     /// A node over a broker that is open already; several nodes of one process may share it.

@@ -14,11 +14,12 @@ const SETTLE: Duration = Duration::from_secs(2);
 impl Node {
     /// Drains: takes nothing new, lets what is at work finish within each agent's shutdown time, hands the rest back to
     /// the queue, and stops everything in reverse order of its start. Nothing is lost and nothing is done twice.
+    /// With a limit on it (`limits.drain`), what is at work after that is handed back.
     ///
     /// # Errors
     /// `Crashed` when supervision had given up before.
     pub async fn shutdown(&self) -> Result<()> {
-        self.stop(Quit::Finish).await
+        self.end(Quit::Finish).await
     }
 
     /// Like [`shutdown`](Node::shutdown), but what is at work is handed back at once instead of finished.
@@ -26,7 +27,7 @@ impl Node {
     /// # Errors
     /// As for `shutdown`.
     pub async fn hand_back(&self) -> Result<()> {
-        self.stop(Quit::HandBack).await
+        self.end(Quit::HandBack).await
     }
 
     /// Resolves when supervision has given up, with the reason. A process exits with 70 then.
@@ -42,14 +43,50 @@ impl Node {
         }
     }
 
-    /// Serves until the process is told to stop (SIGINT, SIGTERM), then drains.
+    /// Serves until the process is told to stop (SIGINT, SIGTERM, or by [`control`](Node::control)), then drains.
     ///
     /// # Errors
-    /// `Crashed` when supervision gives up: exit with 70.
+    /// `Crashed` when supervision gives up: exit with 70. `Denied` when another process has taken over the name of this
+    /// node on its broker.
     pub async fn until_stopped(self) -> Result<()> {
         tokio::select! {
-            error = self.gave_up() => Err(error),
+            ended = self.clone().until_ended() => ended,
             () = signalled() => self.shutdown().await,
+        }
+    }
+
+    /// Serves until it is told to stop by [`control`](Node::control), then drains: for programs that see to signals
+    /// themselves.
+    ///
+    /// # Errors
+    /// As for [`until_stopped`](Node::until_stopped).
+    pub async fn until_ended(self) -> Result<()> {
+        tokio::select! {
+            error = self.gave_up() => Err(error),
+            how = self.asked_to_end() => self.end(how).await,
+            () = self.inner.joined.replaced() => {
+                // What it holds is no longer its own, so there is nothing to finish.
+                let _ = self.end(Quit::HandBack).await;
+                Err(replaced(self.name()))
+            }
+        }
+    }
+
+    /// Resolves when somebody has asked for the end of this node through [`control`](Node::control).
+    async fn asked_to_end(&self) -> Quit {
+        let mut asked = self.inner.asked.subscribe();
+        // The sender is ours.
+        let asked = asked.wait_for(Option::is_some).await.map(|asked| *asked);
+        asked.ok().flatten().unwrap_or(Quit::Finish)
+    }
+
+    /// Ends the node, within its limit.
+    pub(super) async fn end(&self, how: Quit) -> Result<()> {
+        self.inner.joined.goodbye().await;
+        let Some(limit) = self.inner.drain.filter(|_| how == Quit::Finish) else { return self.stop(how).await };
+        match tokio::time::timeout(limit, self.stop(how)).await {
+            Ok(ended) => ended,
+            Err(_) => self.stop(Quit::HandBack).await,
         }
     }
 
@@ -72,7 +109,13 @@ impl Inner {
         if tokio::time::timeout(SETTLE, self.hub.heart.until_empty()).await.is_err() {
             tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
         }
+        self.joined.leave().await;
     }
+}
+
+fn replaced(name: &str) -> Error {
+    let what = format!("be node {name} any longer: another process has started under this name");
+    Error::Denied { who: "this process".into(), what: what.into() }
 }
 
 fn gave_up(reason: &ExitReason) -> Error {

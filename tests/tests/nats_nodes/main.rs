@@ -1,3 +1,4 @@
 //! Nodes on a real server: what they keep for each other, how they are steered, and whole processes.
 
 mod blobs;
+mod process;

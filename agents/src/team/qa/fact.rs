@@ -32,7 +32,7 @@ impl Fact {
             if !shelves.is_empty() && review.draft.claims.iter().all(has) {
                 break;
             }
-            match self.library.open(ctx.run_id(), &review.sources, only).await {
+            match self.library.open_from(ctx.host().blobs(), ctx.run_id(), &review.sources, only).await {
                 Ok(shelf) => shelves.push(shelf),
                 Err(error) => first = first.or(Some(error)),
             }

@@ -36,7 +36,7 @@ impl Reader {
 impl Agent<Inquiry, Findings> for Reader {
     async fn handle(&self, ctx: Context, inquiry: Inquiry) -> Result<Findings> {
         let Inquiry { question, sources } = inquiry;
-        let opened = self.library.open(ctx.run_id(), &sources, self.only).await;
+        let opened = self.library.open_from(ctx.host().blobs(), ctx.run_id(), &sources, self.only).await;
         let shelf = opened.map_err(|error| problem::failure(&error))?;
         let (searched, asked) = (shelf.clone(), question.clone());
         let answer = blocking(move || searched.index.answer(&asked, &Options::default())).await;

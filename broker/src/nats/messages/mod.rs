@@ -71,6 +71,8 @@ struct Exchange {
     /// What is served has changed, or others are to be told again.
     changed: Notify,
     since: Millis,
+    /// Whether others see it as a node.
+    shows: bool,
     draining: AtomicBool,
     replaced: watch::Sender<bool>,
     answered: AtomicU64,
@@ -124,6 +126,15 @@ impl NatsMessages {
     /// # Errors
     /// `Unavailable` when the connection is closed.
     pub async fn start(link: Arc<Link>, dead: Arc<dyn DeadMessages>) -> Result<Arc<Self>> {
+        Self::join(link, dead, true).await
+    }
+
+    /// As [`start`](Self::start); a process that only asks does not show itself: it is no node, and several of one name
+    /// do each other no harm.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub async fn join(link: Arc<Link>, dead: Arc<dyn DeadMessages>, shows: bool) -> Result<Arc<Self>> {
         let (now, since) = (Instant::now(), link.clock.now());
         let exchange = Arc::new(Exchange {
             room: Arc::new(Mailroom::new(dead.clone())),
@@ -134,6 +145,7 @@ impl NatsMessages {
             serves: Mutex::default(),
             changed: Notify::new(),
             since,
+            shows,
             draining: AtomicBool::new(false),
             replaced: watch::Sender::new(false),
             answered: AtomicU64::new(0),
@@ -186,6 +198,9 @@ impl NatsMessages {
         }
         let (node, link) = (self.exchange.link.node.as_str(), &self.exchange.link);
         lock(&self.running).abort_all();
+        if !self.exchange.shows {
+            return;
+        }
         let gone = Presence { state: NodeState::Gone, ..self.exchange.own() };
         let text = serde_json::to_string(&gone).unwrap_or_default();
         // It goes in any case; what cannot be said is known by silence.

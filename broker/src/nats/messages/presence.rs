@@ -93,6 +93,7 @@ impl Exchange {
                 self.changed.notify_one();
             }
             Told::Gone => self.gone(name, now),
+            Told::Successor if !self.shows => {}
             Told::Successor => {
                 self.replaced.send_replace(true);
             }
@@ -124,6 +125,9 @@ impl Exchange {
     }
 
     async fn put(&self, subject: String, entry: &impl serde::Serialize) -> Result<()> {
+        if !self.shows {
+            return Ok(());
+        }
         let text = serde_json::to_string(entry).map_err(|e| Error::decode(e.to_string()))?;
         self.link.publish(subject, text.into()).await
     }

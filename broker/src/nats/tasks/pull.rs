@@ -10,14 +10,15 @@ use tokio::time::{Instant, timeout};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::nats::js::receive;
-use crate::nats::link::Link;
+use crate::nats::link::{Link, fresh_boot};
 use crate::nats::names;
 use crate::nats::options::REQUEST;
 use crate::subject::CapabilityName;
 use crate::task::Priority;
 
-/// How long a waiting pull stands at the server: short, because a pull from before a pause of the consumer, or of the
-/// server, is never served.
+/// How long a waiting pull stands at the server, at most: short, because a pull from before a pause of the consumer, or
+/// of the server, is never served. Each stands for another time between half of this and all of it: the server serves
+/// those who wait in turn, and of nodes that ask in one rhythm one would be first for every capability.
 const STANDS: Duration = Duration::from_secs(2);
 /// When a waiting pull is given up of which nothing was heard.
 const GIVE_UP: Duration = Duration::from_secs(5);
@@ -95,7 +96,8 @@ impl Pull {
 
     /// Leaves a pull at the server that brings the next task as soon as there is one.
     pub(super) async fn stand(&mut self) -> Result<()> {
-        let expires = u64::try_from(STANDS.as_nanos()).unwrap_or(u64::MAX);
+        let stands = STANDS.mul_f64(0.5 + 0.5 * f64::from(fresh_boot()) / f64::from(u32::MAX));
+        let expires = u64::try_from(stands.as_nanos()).unwrap_or(u64::MAX);
         self.ask(&json!({ "batch": 1, "expires": expires })).await?;
         self.standing = Some(Instant::now());
         Ok(())

@@ -1,10 +1,17 @@
 //! `callboard agent`: who is running, and how they are doing.
 
-use clap::Subcommand;
+use callboard::broker::code;
+use callboard::broker::messages::{ASK_DEADLINE, Address, Message};
+use callboard::broker::payload::Payload;
+use callboard::broker::problem::Problem;
+use callboard::broker::subject::CapabilityName;
+use callboard::period::Period;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::workflow;
+use super::{event, pool, workflow};
 use crate::console::Console;
 use crate::output::{Column, Done, Page, Show, answer, table, then, time};
 
@@ -13,14 +20,105 @@ use crate::output::{Column, Done, Page, Show, answer, table, then, time};
 pub(crate) enum Agent {
     /// The pools of the running node: how much they have, and how long it takes
     Ls,
+    /// Ask whoever serves a capability, and print the answer
+    Ask(Ask),
+    /// Print what an agent does as it is recorded, from now on
+    Tail(Tail),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ask {
+    /// The capability, or `agent:NAME` for one agent by name
+    #[arg(value_name = "CAPABILITY")]
+    to: String,
+    /// The request: JSON, or text as it is
+    #[arg(value_name = "REQUEST")]
+    request: String,
+    /// How long the answer may take. Default 30s
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<Period>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Tail {
+    /// The agent's name; default: all agents
+    #[arg(value_name = "AGENT")]
+    agent: Option<String>,
+    /// End after so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
 }
 
 /// Runs a verb.
-pub(crate) async fn agent(Agent::Ls: Agent, console: &Console) -> Done {
+pub(crate) async fn agent(of: Agent, console: &Console) -> Done {
+    match of {
+        Agent::Ls => ls(console).await,
+        Agent::Ask(of) => ask(of, console).await,
+        Agent::Tail(of) => event::tail_of(of.agent, of.limit, console).await,
+    }
+}
+
+async fn ls(console: &Console) -> Done {
     let store = console.look().await?;
-    match store.node_says("agents").await? {
-        Some(Value::Array(agents)) => answer(Agents(agents)),
-        _ => then(answer(Agents(Vec::new())), &nothing(console, &store).await?),
+    let agents: Vec<Value> = pool::agents(&store).await?.into_iter().map(|(node, agent)| on(node, agent)).collect();
+    let none = if agents.is_empty() { nothing(console, &store).await? } else { String::new() };
+    then(answer(Agents(agents)), &none)
+}
+
+/// The figures of an agent with the node that it is on.
+fn on(node: Option<String>, mut agent: Value) -> Value {
+    if let (Some(node), Some(fields)) = (node, agent.as_object_mut()) {
+        fields.insert("node".into(), node.into());
+    }
+    agent
+}
+
+async fn ask(of: Ask, console: &Console) -> Done {
+    let store = console.look().await?;
+    if store.nodes().is_none() {
+        let problem = Problem::new(code::MISSING_ARGUMENT, "agents are asked over a broker, and none is named");
+        return Err(problem.fix("callboard --broker nats://HOST:4222 agent ask ...").into());
+    }
+    let (capability, to) = match of.to.strip_prefix("agent:") {
+        Some(name) => (name, Address::Agent(name.into())),
+        None => (of.to.as_str(), Address::Capability(named(&of.to)?)),
+    };
+    let served = store.served().await?;
+    if matches!(to, Address::Capability(_)) && !served.iter().any(|one| one == capability) {
+        let problem = Problem::new(code::UNSERVED, format!("no node serves {capability}"));
+        return Err(problem.allowed_near(capability, served).fix("callboard pool ls").into());
+    }
+    let request = serde_json::from_str::<Value>(&of.request).unwrap_or_else(|_| Value::String(of.request.clone()));
+    let limit = of.deadline.map_or(ASK_DEADLINE, Period::length);
+    let message = Message {
+        capability: named(capability)?,
+        to,
+        from: "cli".into(),
+        body: Payload::of(request),
+        deadline: Instant::now() + limit,
+        run: None,
+        hops: Vec::new(),
+        traceparent: None,
+    };
+    let said = store.broker.messages.ask(message).await?;
+    answer(Said(said.value()?))
+}
+
+fn named(capability: &str) -> Result<CapabilityName, Problem> {
+    CapabilityName::parse(capability).map_err(|bad| Problem::new(code::BAD_VALUE, bad.to_string()))
+}
+
+/// An answer.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Said(Value);
+
+impl Show for Said {
+    fn text(&self, _: Page) -> String {
+        match &self.0 {
+            Value::String(text) => format!("{}\n", text.trim_end()),
+            other => serde_json::to_string_pretty(other).map_or_else(|_| String::new(), |json| json + "\n"),
+        }
     }
 }
 
@@ -40,8 +138,9 @@ struct Agents(Vec<Value>);
 
 impl Show for Agents {
     fn text(&self, page: Page) -> String {
-        const COLUMNS: [Column; 9] = [
+        const COLUMNS: [Column; 10] = [
             Column::new("AGENT"),
+            Column::new("NODE"),
             Column::new("ALSO").flexible().spare(4),
             Column::new("CELLS").right().spare(6),
             Column::new("RUN").right(),
@@ -66,6 +165,7 @@ fn row(agent: &Value) -> Vec<String> {
     let p95 = agent.get("p95_ms").and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |ms| time::took(rounded(ms)));
     vec![
         name,
+        agent.get("node").and_then(Value::as_str).unwrap_or("-").to_owned(),
         serves.join(", "),
         number("workers"),
         format!("{}/{}", number("running"), number("slots")),

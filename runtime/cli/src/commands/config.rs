@@ -1,12 +1,13 @@
 //! `callboard config`: whether what was configured can be used, and all that is wrong with it.
 //!
-//! There are two kinds of settings: variables of the environment and workflow files. A setting that nobody knows is
+//! There are three kinds of settings: variables of the environment, files of nodes and workflow files. A setting that nobody knows is
 //! refused rather than ignored, for a misspelt one that is ignored does its harm in silence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use callboard::broker::code;
 use callboard::broker::problem::{Problem, Problems, closest};
+use callboard::config::{Config as NodeConfig, SETTINGS};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -16,19 +17,19 @@ use crate::output::{Done, Page, Show, answer, count};
 /// Check configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Check workflow files and the environment: every mistake, with its place
+    /// Check files and the environment: every mistake, with its place
     Check(Check),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    /// Workflow files; the environment is always checked
+    /// Files of nodes and of workflows; the environment is always checked
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-/// What may be set in the environment, and what it is for.
-const VARIABLES: [(&str, &str); 2] = [("CALLBOARD_STORE", "as --store"), ("CALLBOARD_LOG_FORMAT", "as --log-format")];
+/// What may be set in the environment beside the settings of a node.
+const VARIABLES: [&str; 2] = ["CALLBOARD_CONFIG", "CALLBOARD_LOG_FORMAT"];
 const PREFIX: &str = "CALLBOARD_";
 
 /// Runs `config check`. The environment has been checked before any command.
@@ -36,15 +37,34 @@ pub(crate) fn config(Config::Check(of): Config) -> Done {
     let mut problems = Problems::new();
     let mut files = Vec::new();
     for path in &of.files {
-        match file::read(path, None) {
-            Ok((doc, _)) => files.push(Checked { file: path.display().to_string(), tasks: doc.tasks.len() }),
+        match check(path) {
+            Ok(checked) => files.push(checked),
             Err(wrong) => problems.extend(wrong),
         }
     }
     let problems = problems.or(());
     problems?;
-    let set = VARIABLES.iter().filter(|(name, _)| std::env::var_os(name).is_some()).map(|(name, _)| *name);
+    let set = variables().filter(|name| std::env::var_os(name).is_some());
     answer(Report { files, environment: set.collect() })
+}
+
+/// What may be set in the environment.
+fn variables() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.variable).chain(VARIABLES)
+}
+
+/// Checks one file, of whichever kind it is.
+fn check(path: &Path) -> Result<Checked, Problems> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    if NodeConfig::is_meant(&text) {
+        let config = NodeConfig::from_toml(&file, &text)?;
+        config.check_served(&file, &text)?;
+        let capabilities = config.serve.len() + config.teams.len();
+        return Ok(Checked { file, is: Is::Pools(capabilities) });
+    }
+    let (doc, _) = file::read(path, None)?;
+    Ok(Checked { file, is: Is::Tasks(doc.tasks.len()) })
 }
 
 /// Refuses variables that begin as ours do and that nobody reads.
@@ -59,22 +79,31 @@ pub(crate) fn environment() -> Result<(), Problems> {
 const OF_TESTS: &str = "CALLBOARD_XQUAD";
 
 fn unknown(name: &str) -> Option<Problem> {
-    let known = VARIABLES.map(|(name, _)| name);
+    let known: Vec<&str> = variables().collect();
     if !name.starts_with(PREFIX) || known.contains(&name) || name == OF_TESTS {
         return None;
     }
     let problem = Problem::new(code::UNKNOWN_KEY, format!("the environment variable {name} is not a setting"));
-    Some(match closest(name, known) {
+    Some(match closest(name, &known) {
         Some(meant) => problem.fix(format!("name it {meant}, or unset {name}")),
         None => problem.fix(format!("unset {name}")),
     })
-    .map(|problem| problem.allowed_near(name, known))
+    .map(|problem| problem.allowed_near(name, &known))
 }
 
 #[derive(Serialize)]
 struct Checked {
     file: String,
-    tasks: usize,
+    #[serde(flatten)]
+    is: Is,
+}
+
+/// What a file is, and how much of it there is.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Is {
+    Tasks(usize),
+    Pools(usize),
 }
 
 #[derive(Serialize)]
@@ -88,7 +117,10 @@ impl Show for Report {
         let mut text: String = self
             .files
             .iter()
-            .map(|of| format!("{}  ok, a workflow of {}\n", of.file, count(of.tasks, "task")))
+            .map(|of| match of.is {
+                Is::Tasks(tasks) => format!("{}  ok, a workflow of {}\n", of.file, count(tasks, "task")),
+                Is::Pools(pools) => format!("{}  ok, a node that serves {}\n", of.file, count(pools, "pool")),
+            })
             .collect();
         text += &match self.environment.as_slice() {
             [] => "environment  ok, nothing is set\n".to_owned(),

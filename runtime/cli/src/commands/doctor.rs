@@ -54,7 +54,8 @@ fn place(place: &Place) -> Check {
     let found = match place.file().map(|path| (path, std::fs::metadata(path))) {
         Some((_, Ok(about))) => format!("{place}, {} KiB", about.len().div_ceil(1024)),
         Some((_, Err(_))) => format!("{place}: not there yet, made by the first run"),
-        None => "memory: nothing is kept".to_owned(),
+        None if *place == Place::Memory => "memory: nothing is kept".to_owned(),
+        None => place.to_string(),
     };
     Check::ok("store", found)
 }

@@ -59,13 +59,31 @@ pub(crate) async fn event(of: Event, console: &Console) -> Done {
 
 async fn tail(of: Tail, console: &Console) -> Done {
     let store = console.touch().await?;
-    let (filter, mut left) = (filter(&of.which, &store).await?, of.which.limit.unwrap_or(usize::MAX));
+    let filter = filter(&of.which, &store).await?;
+    follow(filter, None, of.which.limit, store, console).await
+}
+
+/// Prints what one agent has said and done, or all agents, from now on.
+pub(super) async fn tail_of(agent: Option<String>, limit: Option<usize>, console: &Console) -> Done {
+    let store = console.touch().await?;
+    follow(EventFilter::default(), agent, limit, store, console).await
+}
+
+async fn follow(
+    filter: EventFilter,
+    agent: Option<String>,
+    limit: Option<usize>,
+    store: Store,
+    console: &Console,
+) -> Done {
+    let mut left = limit.unwrap_or(usize::MAX);
     let from = store.broker.events.last().await? + 1;
     let mut events = store.broker.events.follow(filter, from).await?;
     let idle = if store.is_worked_on() { "" } else { ", where nothing is running" };
     console.out.note(&console.out.page.wrap(&format!("following {} from event {from}{idle}", console.place), 2));
     while left > 0 {
         match events.next().await {
+            Ok(fact) if agent.as_ref().is_some_and(|agent| fact.agent != *agent) => continue,
             Ok(fact) => console.out.item(&Row::of(&fact)?)?,
             // It goes on with the oldest that is there.
             Err(callboard::Error::Lagged { missed }) => {

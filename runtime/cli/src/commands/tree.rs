@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::agent::nothing;
 use crate::console::Console;
+use crate::nodes::{Nodes, Of};
 use crate::output::{Done, Page, Show, answer, then, time};
+use crate::store::Store;
 
 /// The supervision tree that is running.
 #[derive(Args, Debug)]
@@ -19,6 +21,9 @@ pub(crate) struct Tree {
 /// Prints it.
 pub(crate) async fn tree(of: Tree, console: &Console) -> Done {
     let store = console.look().await?;
+    if let Some(nodes) = store.nodes() {
+        return every(nodes, of.all, console, &store).await;
+    }
     let info = store.node_says("info").await?;
     match store.node_says("tree").await? {
         Some(tree) => answer(Shown { running: true, info, tree: Some(tree), all: of.all }),
@@ -26,6 +31,33 @@ pub(crate) async fn tree(of: Tree, console: &Console) -> Done {
             let shown = Shown { running: false, info: None, tree: None, all: of.all };
             then(answer(shown), &nothing(console, &store).await?)
         }
+    }
+}
+
+/// The trees of all nodes, one below the other.
+async fn every(nodes: &Nodes, all: bool, console: &Console, store: &Store) -> Done {
+    let (mut infos, trees) = tokio::try_join!(nodes.all("info"), nodes.all("tree"))?;
+    let mut shown = Vec::new();
+    for said in trees {
+        let info = infos.iter_mut().find(|info| info.node.node == said.node.node);
+        let info = info.and_then(|info| info.answer.as_ref().ok().cloned());
+        let name = said.node.node.to_string();
+        match said.answer {
+            Ok(tree) => shown.push(Of { node: name, what: Shown { running: true, info, tree: Some(tree), all } }),
+            Err(error) => console.out.note(&format!("node {name}: {error}")),
+        }
+    }
+    let none = if shown.is_empty() { nothing(console, store).await? } else { String::new() };
+    then(answer(Every(shown)), &none)
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Every(Vec<Of<Shown>>);
+
+impl Show for Every {
+    fn text(&self, page: Page) -> String {
+        self.0.iter().map(|one| one.what.text(page)).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -43,7 +43,8 @@ impl Follow {
         let (broker, screen) = (store.broker.clone(), Screen::new(&console.out));
         // In this order nothing falls between what is stored and what happens; what is told twice does no harm.
         let from = broker.events.last().await? + 1;
-        let (mut rows, mut seen_end) = (Rows::default(), false);
+        let rows = if store.nodes().is_some() { Rows::of_nodes() } else { Rows::default() };
+        let (mut rows, mut seen_end) = (rows, false);
         for view in stored(&broker, run).await? {
             seen_end |= view.task.id == *task && view.outcome.is_some();
             let is_news = view.outcome.as_ref().is_some_and(|outcome| outcome.finished_at >= store.opened);

@@ -1,6 +1,6 @@
 //! The tasks of a run as they stand, from what is recorded about them. Pure: facts go in, lines come out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use callboard::broker::clock::Millis;
 use callboard::broker::event::{self, Event};
@@ -24,11 +24,15 @@ struct Row {
     created: Millis,
     ended: Option<Millis>,
     error: Option<String>,
+    /// The node that works on it, or did last.
+    node: Option<String>,
 }
 
 /// All tasks of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
+    /// Whether it is told which node does what: where there can be several.
+    tells_nodes: bool,
     order: Vec<TaskId>,
     rows: HashMap<TaskId, Row>,
 }
@@ -37,6 +41,11 @@ pub(crate) struct Rows {
 pub(crate) type Notes = BTreeMap<String, String>;
 
 impl Rows {
+    /// Of a run on several nodes: it is told which of them does what.
+    pub(crate) fn of_nodes() -> Self {
+        Rows { tells_nodes: true, ..Rows::default() }
+    }
+
     /// Takes a task as it is stored. The line that tells what is new about it, if it is worth one.
     pub(crate) fn stored(&mut self, view: &TaskView) -> Option<String> {
         let outcome = view.outcome.as_ref();
@@ -49,9 +58,10 @@ impl Rows {
             created: view.task.created_at,
             ended: outcome.map(|outcome| outcome.finished_at),
             error: outcome.and_then(|outcome| outcome.error.as_ref()).map(|error| error.message.clone()),
+            node: outcome.and_then(|outcome| outcome.node.clone()).or(view.node.clone()).map(|node| node.to_string()),
         };
         let news = self.rows.get(&view.task.id).is_none_or(|old| old.status != row.status && !old.status.is_final());
-        let line = row.line(view.task.created_at);
+        let line = row.line(view.task.created_at, self.tells_nodes);
         self.put(&view.task.id, row);
         line.filter(|_| news)
     }
@@ -72,6 +82,7 @@ impl Rows {
                 created: event.time,
                 ended: None,
                 error: None,
+                node: None,
             };
             if !self.rows.contains_key(&task) {
                 self.put(&task, row);
@@ -85,7 +96,11 @@ impl Rows {
         row.attempt = attempt.unwrap_or(row.attempt);
         row.ended = status.is_final().then_some(event.time);
         row.error = payload.pointer("/error/message").and_then(Value::as_str).map(str::to_owned);
-        news.then(|| row.line(event.time)).flatten()
+        if event.kind == event::TASK_STARTED {
+            row.node = Some(event.agent.clone());
+        }
+        let tells_nodes = self.tells_nodes;
+        news.then(|| row.line(event.time, tells_nodes)).flatten()
     }
 
     /// The tree of the tasks in at most `most` lines, siblings of one name folded into one.
@@ -94,7 +109,7 @@ impl Rows {
         self.branch(page, None, "", notes, &mut lines);
         let wide = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(page.columns / 2);
         let line = |(name, group): &(String, Group<'_>)| {
-            let (name, note) = (page.fit(name, wide), group.note(notes));
+            let (name, note) = (page.fit(name, wide), group.note(notes, self.tells_nodes));
             let (state, took, tasks) = (group.state(), group.took(now), group.tasks.len());
             page.fit(&format!("{name:wide$} {state:7} {tasks:>3}  {took:>7}  {note}"), page.columns)
         };
@@ -175,14 +190,15 @@ impl Row {
     }
 
     /// `completed  research.database  58 ms`; none for what is only the beginning.
-    fn line(&self, now: Millis) -> Option<String> {
+    fn line(&self, now: Millis, tells_nodes: bool) -> Option<String> {
         let took = time::took(self.ended.unwrap_or(now).saturating_sub(self.created));
+        let on = self.node.as_ref().filter(|_| tells_nodes).map(|node| format!("  on {node}")).unwrap_or_default();
         match (self.status, self.attempt) {
             (Status::Pending, _) | (Status::InProgress, 0 | 1) => None,
-            (Status::InProgress, attempt) => Some(format!("again      {}  attempt {attempt}", self.name())),
+            (Status::InProgress, attempt) => Some(format!("again      {}  attempt {attempt}{on}", self.name())),
             (status, _) => {
                 let why = self.error.as_ref().map(|error| format!("  {error}")).unwrap_or_default();
-                Some(format!("{status:9}  {}  {took}{why}", self.name()))
+                Some(format!("{status:9}  {}  {took}{on}{why}", self.name()))
             }
         }
     }
@@ -215,11 +231,16 @@ impl Group<'_> {
     }
 
     /// What went wrong, what there is to say, or which capability it is if the name does not tell.
-    fn note(&self, notes: &Notes) -> String {
+    fn note(&self, notes: &Notes, tells_nodes: bool) -> String {
         let error = self.tasks.iter().find_map(|(_, row)| row.error.clone());
         let named =
             self.tasks.first().filter(|(_, row)| row.capability != self.name).map(|(_, row)| row.capability.clone());
-        error.or_else(|| notes.get(&self.name).cloned()).or(named).unwrap_or_default()
+        let note = error.or_else(|| notes.get(&self.name).cloned()).or(named).unwrap_or_default();
+        let nodes: BTreeSet<&str> = self.tasks.iter().filter_map(|(_, row)| row.node.as_deref()).collect();
+        match nodes.is_empty() || !tells_nodes {
+            true => note,
+            false => format!("{:8} {note}", nodes.into_iter().collect::<Vec<_>>().join(",")),
+        }
     }
 
     /// From the first submission to the last end.

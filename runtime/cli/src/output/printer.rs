@@ -31,7 +31,7 @@ impl Printer {
     /// A command as a person can type it here: with the program's name and the store that this one uses.
     pub(crate) fn command(&self, verb: &str) -> String {
         let alone = ["-", "explain", "completions"].iter().any(|word| verb.starts_with(word));
-        let alone = alone || verb.ends_with("--help") || verb.contains("--store");
+        let alone = alone || verb.ends_with("--help") || verb.contains("--store") || verb.contains("--broker");
         let repeated = if alone { "" } else { self.repeated.as_str() };
         format!("{} {repeated}{verb}", self.program)
     }

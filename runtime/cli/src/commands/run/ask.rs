@@ -2,15 +2,17 @@
 
 use std::path::{Path, absolute};
 
+use callboard::agents::source::{Limits, is_url, pack};
 use callboard::broker::code;
 use callboard::broker::payload::Payload;
 use callboard::broker::problem::{Problem, Problems, closest};
 use callboard::team::{EXECUTIVE, Inquiry};
 
 use super::Job;
-use crate::console::retyped;
+use crate::console::{Console, retyped};
 use crate::failure::Failure;
 use crate::paths::nearby;
+use crate::store::Store;
 
 /// The question as a task. Only that each source is there is seen here; what is in it, whoever reads it sees.
 ///
@@ -55,6 +57,21 @@ fn place(source: &str) -> Result<String, Problem> {
         return Err(problem.fix("name a folder with documents: --sources docs/"));
     }
     Ok(absolute(path).map_or_else(|_| source.to_owned(), |path| path.display().to_string()))
+}
+
+/// The same job for nodes that do not see our files: each path is sent, and named by what it holds.
+///
+/// # Errors
+/// What cannot be read, and what the broker says.
+pub(super) async fn sent(job: Job, store: &Store, console: &Console) -> Result<Job, Failure> {
+    let blobs = store.broker.blobs.as_ref().filter(|_| store.nodes().is_some());
+    let Some(blobs) = blobs.filter(|_| job.capability == EXECUTIVE.id()) else { return Ok(job) };
+    let mut inquiry: Inquiry = job.input.read()?;
+    for source in inquiry.sources.iter_mut().filter(|source| !is_url(source)) {
+        console.out.note(&console.out.page.field("sends", 7, source));
+        *source = pack(source, &Limits::default(), blobs).await?;
+    }
+    Ok(Job { input: Payload::of(inquiry), ..job })
 }
 
 #[cfg(test)]

@@ -18,11 +18,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::output::{Page, Show};
-use crate::{services, views};
+use crate::views;
 
 /// Reads a workflow with its inputs, and refuses it with everything that is wrong with either.
-pub(super) fn job(path: &Path, inputs: &[String]) -> std::result::Result<Job, Failure> {
-    let served = services::capabilities();
+pub(super) fn job(path: &Path, inputs: &[String], served: &[String]) -> std::result::Result<Job, Failure> {
     let served: Vec<&str> = served.iter().map(String::as_str).collect();
     let (mut problems, mut given) = (Problems::new(), Map::new());
     for input in inputs {

@@ -20,14 +20,14 @@ use callboard::team::EXECUTIVE;
 use callboard::workflow::WORKFLOW;
 use clap::Args;
 
-use crate::console::Console;
+use crate::console::{Console, Place};
 use crate::exit::Exit;
 use crate::failure::{Failure, problem_of};
 use crate::ids::{self, short};
 use crate::output::{Done, answer, then};
 use crate::store::Store;
 use crate::work::{self, Ended};
-use crate::{figures, follow};
+use crate::{figures, follow, services};
 
 /// Answer a question from documents, or run a workflow.
 #[derive(Args, Debug)]
@@ -64,9 +64,18 @@ struct Job {
 
 /// Runs it.
 pub(crate) async fn run(of: Run, console: &Console) -> Done {
+    // What is typed wrong is told before anything is opened; what a broker's nodes serve, only they know.
+    let far = match console.place {
+        Place::Broker(_) => Some(console.work().await?),
+        _ => None,
+    };
+    let served = match &far {
+        Some(store) => store.served().await?,
+        None => services::capabilities(),
+    };
     let job = match (&of.ask, &of.file) {
         (Some(question), _) => ask::job(question, &of.sources)?,
-        (None, Some(file)) => flow::job(file, &of.inputs)?,
+        (None, Some(file)) => flow::job(file, &of.inputs, &served)?,
         (None, None) => return Err(Problem::new(code::MISSING_ARGUMENT, "there is nothing to run").into()),
     };
     let run = match &of.id {
@@ -78,8 +87,12 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
         let engine = "extractive: it quotes your documents and writes nothing of its own";
         console.out.note(&console.out.page.field("engine", 7, engine));
     }
-    let mut store = console.work().await?;
-    require(&store, &job.capability).await?;
+    let mut store = match far {
+        Some(store) => store,
+        None => console.work().await?,
+    };
+    require(&store, console, &job.capability).await?;
+    let job = ask::sent(job, &store, console).await?;
     let mut task = Task {
         from: Some("cli".into()),
         ..Task::root(run.clone(), job.capability, job.input, store.broker.clock.now())
@@ -95,10 +108,15 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
 }
 
 /// Refuses what nobody would take.
-async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failure> {
+async fn require(store: &Store, console: &Console, capability: &CapabilityName) -> Result<(), Failure> {
     let served = store.served().await?;
     if served.iter().any(|name| name == capability.as_str()) {
         return Ok(());
+    }
+    if store.nodes().is_some() {
+        let problem = Problem::new(code::UNSERVED, format!("no node on {} serves {capability}", console.place));
+        let problem = problem.allowed_near(capability.as_str(), served);
+        return Err(problem.fix(console.command("node start")).into());
     }
     let what = format!("the process that owns {} does not serve {capability}", store.broker.about);
     let problem = Problem::new(code::OWNED, what).allowed_near(capability.as_str(), served);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::run;
-use crate::console::{Console, retyped};
+use crate::console::{self, Console, retyped};
 use crate::failure::Failure;
 use crate::ids::short;
 use crate::output::{Done, Page, Show, answer, then};
@@ -76,7 +76,7 @@ impl From<Urgency> for Priority {
 }
 
 pub(super) async fn submit(of: Submit, console: &Console) -> Done {
-    if console.place.file().is_none() && !of.wait {
+    if console.place == console::Place::Memory && !of.wait {
         let problem = Problem::new(code::BAD_VALUE, "a task in memory is gone with the process that submits it");
         return Err(problem.fix("add --wait, which works on it here, or name a store: --store PATH").into());
     }
@@ -133,7 +133,8 @@ async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failu
     if served.iter().any(|one| one == name) {
         return Ok(());
     }
-    let problem = Problem::new(code::UNSERVED, format!("nothing here serves {name}")).allowed_near(name, &served);
+    let here = if store.nodes().is_some() { "no node" } else { "nothing here" };
+    let problem = Problem::new(code::UNSERVED, format!("{here} serves {name}")).allowed_near(name, &served);
     let fix = match closest(name, &served) {
         Some(meant) => retyped(name, &meant).unwrap_or_else(|| format!("{meant} instead of {name}")),
         None => "add --queue-anyway when a program that serves it will come later".to_owned(),

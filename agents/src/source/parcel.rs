@@ -1,0 +1,219 @@
+//! A client's files on their way to a node that shares no file system with it.
+//!
+//! Each file is kept once under the hash of its bytes, and a *parcel*, which is kept the same way, lists them under the
+//! names that the client sees. A source that begins with `blob:` names a parcel. The node that reads it puts the files
+//! into a folder of its own and reads that as it would have read the client's: so what is quoted, and from where, does
+//! not depend on who reads.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use callboard_broker::blobs::{Blobs, Hash};
+use callboard_broker::error::Error;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::detect::{HEAD, detect};
+use super::walk::walk;
+use super::{Kind, Limits, Skipped, SourceError};
+
+/// What the name of a parcel begins with.
+const SCHEME: &str = "blob:";
+/// Files that are sent or fetched at the same time.
+const AT_ONCE: usize = 8;
+
+/// The files of one source.
+#[derive(Serialize, Deserialize)]
+struct Parcel {
+    /// The source as the client named it.
+    source: String,
+    /// Whether it is a folder; otherwise the first file is the source.
+    folder: bool,
+    files: Vec<File>,
+    /// What was left out, and why.
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct File {
+    /// Relative to the source, `/` between its parts.
+    name: String,
+    hash: Hash,
+}
+
+/// Whether a source is a parcel.
+pub fn is_parcel(source: &str) -> bool {
+    source.starts_with(SCHEME)
+}
+
+/// Sends the files of a path, within `limits`; by which name a node finds them.
+///
+/// # Errors
+/// `NotFound` for a path that is not there, `Denied` for one that may not be read, and what the room says.
+pub async fn pack(source: &str, limits: &Limits, blobs: &Arc<dyn Blobs>) -> Result<String, Error> {
+    let (path, within) = (PathBuf::from(source), limits.clone());
+    let listed = tokio::task::spawn_blocking(move || list(&path, &within)).await;
+    let listed = listed.map_err(|e| Error::unavailable(e.to_string()))?;
+    let (folder, found, mut skipped) = listed.map_err(|e| unreadable(source, &e))?;
+    let (mut files, mut sending) = (Vec::new(), JoinSet::new());
+    for (at, (name, path)) in found.into_iter().enumerate() {
+        if sending.len() >= AT_ONCE {
+            settle(sending.join_next().await, &mut files, &mut skipped)?;
+        }
+        let (blobs, limits) = (blobs.clone(), limits.clone());
+        sending.spawn(async move {
+            let sent = match tokio::task::spawn_blocking(move || read(&path, &limits)).await {
+                Ok(Ok(bytes)) => blobs.put(bytes).await.map(Ok),
+                Ok(Err(why)) => Ok(Err(why)),
+                Err(broken) => Err(Error::unavailable(broken.to_string())),
+            };
+            (at, name, sent)
+        });
+    }
+    while let Some(sent) = sending.join_next().await {
+        settle(Some(sent), &mut files, &mut skipped)?;
+    }
+    files.sort_by_key(|(at, _)| *at);
+    let files = files.into_iter().map(|(_, file)| file).collect();
+    let parcel = Parcel { source: source.to_owned(), folder, files, skipped };
+    let text = serde_json::to_vec(&parcel).map_err(|e| Error::decode(e.to_string()))?;
+    Ok(format!("{SCHEME}{}", blobs.put(text).await?))
+}
+
+type Sent = (usize, String, Result<Result<Hash, String>, Error>);
+
+/// Takes in what became of one file.
+fn settle(
+    sent: Option<Result<Sent, tokio::task::JoinError>>,
+    files: &mut Vec<(usize, File)>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<(), Error> {
+    let Some(sent) = sent else { return Ok(()) };
+    let (at, name, sent) = sent.map_err(|e| Error::unavailable(e.to_string()))?;
+    match sent? {
+        Ok(hash) => files.push((at, File { name, hash })),
+        Err(why) => skipped.push(Skipped { source: name, why }),
+    }
+    Ok(())
+}
+
+type Listed = (bool, Vec<(String, PathBuf)>, Vec<Skipped>);
+
+/// Whether it is a folder, its files with their names, and what is left out.
+fn list(path: &Path, limits: &Limits) -> io::Result<Listed> {
+    if !fs::metadata(path)?.is_dir() {
+        let name = path.file_name().map_or_else(|| "source".into(), |name| name.to_string_lossy().into_owned());
+        // What SQLite has not yet moved into the database itself.
+        let journal = path.with_file_name(format!("{name}-wal"));
+        let mut files = vec![(name.clone(), path.to_owned())];
+        if journal.is_file() {
+            files.push((format!("{name}-wal"), journal));
+        }
+        return Ok((false, files, Vec::new()));
+    }
+    let found = walk(path, limits)?;
+    let skipped = found.skipped.into_iter().map(|(source, why)| Skipped { source, why }).collect();
+    Ok((true, found.files.into_iter().map(|file| (file.name, file.path)).collect(), skipped))
+}
+
+/// The bytes of a file that a node will read; of one that it will skip only as many as it takes to see why.
+fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| format!("not readable: {}", error.kind());
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err("not a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(failed)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // Of a database only rows are read, so its file may be larger than a text.
+    let most = match detect(&name, &bytes) {
+        Ok(Kind::Sqlite) => u64::MAX,
+        Err(_) if !name.ends_with("-wal") => return Ok(bytes),
+        _ => limits.file_bytes,
+    };
+    if about.len() > most {
+        return Err(format!("larger than {most} bytes"));
+    }
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn unreadable(source: &str, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::not_found(format!("file or folder {source}")),
+        kind => Error::Denied { who: "this process".into(), what: format!("read {source}: {kind}").into() },
+    }
+}
+
+/// A parcel on a node: files in a folder that goes with this value.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    /// What the client called it.
+    pub(crate) source: String,
+    /// What is to be read in its place.
+    pub(crate) path: String,
+    /// What the client left out.
+    pub(crate) skipped: Vec<Skipped>,
+    _folder: TempDir,
+}
+
+/// Fetches a parcel and its files.
+///
+/// # Errors
+/// When it is none, or not all of it is there.
+pub(crate) async fn unpack(source: &str, limits: &Limits, blobs: &Arc<dyn Blobs>) -> Result<Unpacked, SourceError> {
+    let lost = |why: String| SourceError::Unreadable { path: source.to_owned(), why };
+    let hash = Hash::parse(source.strip_prefix(SCHEME).unwrap_or_default()).map_err(|e| lost(e.to_string()))?;
+    let text = blobs.get(&hash).await.map_err(|e| lost(e.to_string()))?;
+    let parcel: Parcel = serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))?;
+    if parcel.files.len() > limits.files + 1 {
+        return Err(lost(format!("more than {} files", limits.files)));
+    }
+    let folder = TempDir::with_prefix("callboard-").map_err(|e| lost(e.kind().to_string()))?;
+    let mut fetching = JoinSet::new();
+    for File { name, hash } in parcel.files.clone() {
+        if fetching.len() >= AT_ONCE {
+            fetched(fetching.join_next().await).map_err(lost)?;
+        }
+        let to = inside(folder.path(), &name).ok_or_else(|| lost(format!("\"{name}\" is not a name in a folder")))?;
+        let blobs = blobs.clone();
+        fetching.spawn(async move {
+            let bytes = blobs.get(&hash).await.map_err(|e| e.to_string())?;
+            let written = tokio::task::spawn_blocking(move || write(&to, &bytes)).await;
+            written.map_err(|e| e.to_string())?.map_err(|e| format!("{name}: {}", e.kind()))
+        });
+    }
+    while let Some(one) = fetching.join_next().await {
+        fetched(Some(one)).map_err(lost)?;
+    }
+    let path = match (parcel.folder, parcel.files.first()) {
+        (false, Some(file)) => folder.path().join(&file.name),
+        _ => folder.path().to_owned(),
+    };
+    let path = path.display().to_string();
+    Ok(Unpacked { source: parcel.source, path, skipped: parcel.skipped, _folder: folder })
+}
+
+fn fetched(one: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Result<(), String> {
+    one.map_or(Ok(()), |one| one.map_err(|e| e.to_string())?)
+}
+
+/// A place below a folder; none for a name that leads out of it.
+fn inside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let name = Path::new(name);
+    let stays = name.components().all(|part| matches!(part, Component::Normal(_)));
+    (stays && name.components().next().is_some()).then(|| folder.join(name))
+}
+
+fn write(to: &Path, bytes: &[u8]) -> io::Result<()> {
+    to.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::write(to, bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The file of a node: what it may say, and what is said about mistakes in it.
+
+use super::*;
+
+#[test]
+fn a_whole_file_is_read() {
+    let text = r#"
+        name = "a"
+        serve = { "diag.echo" = 4 }
+        teams = ["research"]
+        public = ["executive"]
+        owner = "acme"
+
+        [broker]
+        address = "nats://one:4222,tls://two:4222"
+        creds = "a.creds"
+        tls = true
+        provision = false
+
+        [limits]
+        drain = "20s"
+        restarts = 5
+    "#;
+    let config = Config::from_toml("node.toml", text).unwrap();
+    assert_eq!(config.broker.servers, ["nats://one:4222", "tls://two:4222"]);
+    assert_eq!((config.broker.tls, config.broker.provision), (true, Some(false)));
+    assert_eq!(config.limits.drain.unwrap().to_string(), "20s");
+    assert_eq!(config.serve.values().collect::<Vec<_>>(), [&4]);
+    assert!(!format!("{:?}", config.broker).contains("password"));
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
+    let text = "name = \"a b\"\nserve = { \"diag.echo\" = 0 }\nteams = [\"reserch\"]\npubic = []\n\
+        [broker]\naddress = \"http://x\"\ntls = \"true\"\n[limits]\nqueue = \"many\"\n";
+    let problems = Config::from_toml("node.toml", text).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|p| (p.code, p.at.as_ref().unwrap().line)).collect();
+    let expected = [
+        (code::NOT_ALLOWED, 1),
+        (code::RANGE, 2),
+        (code::NOT_ALLOWED, 3),
+        (code::UNKNOWN_KEY, 4),
+        (code::NOT_ALLOWED, 6),
+        (code::WRONG_TYPE, 7),
+        (code::WRONG_TYPE, 9),
+    ];
+    assert_eq!(told, expected, "{problems}");
+    assert!(problems.to_string().contains("research"), "{problems}");
+}
+
+#[test]
+fn the_environment_stands_over_the_file_and_its_mistakes_are_told() {
+    let file = "store = \"x.db\"\nteams = [\"research\"]\n[limits]\nqueue = 7\n";
+    let file = Config::from_toml("node.toml", file).unwrap();
+    let config = file.clone().over(|name| (name == "CALLBOARD_QUEUE").then(|| "9".into())).unwrap();
+    assert_eq!((config.limits.queue, config.store.is_some()), (Some(9), true));
+    let config = file.clone().over(|name| (name == "CALLBOARD_STORE").then(|| "memory".into())).unwrap();
+    assert_eq!(config.store, None);
+    let wrong = file.over(|name| (name == "CALLBOARD_QUEUE").then(|| "lots".into())).unwrap_err();
+    assert!(wrong.to_string().contains("CALLBOARD_QUEUE"), "{wrong}");
+}
+
+#[test]
+fn one_file_is_not_for_a_broker_and_a_store() {
+    let both = "store = \"x.db\"\n[broker]\naddress = \"nats://x\"\n";
+    assert!(Config::from_toml("node.toml", both).is_err());
+}
+
+#[test]
+fn no_two_settings_share_a_name() {
+    for name in [|s: &Setting| s.key, |s: &Setting| s.variable, |s: &Setting| s.flag] {
+        let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}
