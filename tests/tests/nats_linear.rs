@@ -264,7 +264,7 @@ async fn state_is_linearizable_while_the_server_is_killed() {
     );
     assert!(violated.is_empty(), "no order explains the calls on keys {violated:?}");
     // A run in which everything fails has proved nothing.
-    assert!(answered >= CALLS * 95 / 100 && answered >= 4_000, "{answered} of {CALLS} calls were answered");
+    assert!(answered >= CALLS * 95 / 100, "{answered} of {CALLS} calls were answered");
     assert!(get(applied) >= 500 && get(conflicts) >= 500);
 }
 

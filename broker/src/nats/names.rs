@@ -92,6 +92,13 @@ pub fn event(kind: &str, run: Option<&RunId>) -> String {
     format!("cb.v1.event.{}.{}", kind.replace('.', "_"), run.map_or("_", RunId::as_str))
 }
 
+/// Where the server says that it has stored something on a subject of state or of facts.
+pub fn told(subject: &str) -> String {
+    let state = subject.strip_prefix("$KV.cb_state.").map(|rest| format!("cb.v1.changed.{rest}"));
+    let fact = || subject.strip_prefix("cb.v1.event.").map(|rest| format!("cb.v1.told.{rest}"));
+    state.or_else(fact).unwrap_or_else(|| subject.to_owned())
+}
+
 /// A dead letter. `capability` is `agent` for a message to an agent by name.
 pub fn dead(capability: &str, reason: &str, task: &str) -> String {
     format!("cb.v1.dead.{}.{reason}.{task}", capability.replace('.', "-"))

@@ -1,30 +1,34 @@
 //! Following a stream: what it holds from a sequence on, then what is stored, in order and without a gap.
 //!
-//! What a server derives from other streams reaches nobody but consumers of the stream, and a core subscription also
-//! sees writes that the stream refused; so a follower has a consumer of its own, in the server's memory, which keeps no
-//! place: the place is here. Whatever goes wrong (a lost connection, a server that restarts, a consumer that is gone)
-//! ends in a new consumer from that place on.
+//! The server tells the sequence of what it has stored, also of what it derived, on a subject beside the stream's own; a
+//! core subscription to the stream's subjects would see writes that were refused, and miss what is derived. A hint is
+//! only a hint: what is told was read from the stream. So a follower needs no consumer, which is what only operators may
+//! make: a consumer can be told to publish on any subject.
+//!
+//! Hints come in the order of the stream, so it is known of each filter what has to be read before anything later may be
+//! told, and a replica that does not have it is asked again. When hints may have been lost, the leader is asked instead.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use bytes::Bytes;
-use serde_json::json;
+use futures_core::Stream;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::js::{Raw, receive};
+use super::js::Raw;
 use super::link::{Link, Notice};
-use super::options::REQUEST;
+use super::names;
 use crate::error::{Error, Result};
 
-/// Messages asked for at a time.
-const BATCH: usize = 128;
-/// How long the server waits for the first of them before it is asked again.
-const EXPIRES: Duration = Duration::from_secs(2);
-/// When the server forgets a consumer that nobody asks.
-const FORGOTTEN: Duration = Duration::from_secs(10);
+/// Messages read at a time.
+const BATCH: usize = 256;
+/// How long nothing may be heard before the leader is asked.
+const SILENCE: Duration = Duration::from_secs(2);
 /// The wait between two tries to reach a server that does not answer, unless the connection comes back before.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,39 +36,31 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Tail {
     link: Arc<Link>,
     stream: &'static str,
-    filters: Vec<String>,
-    next: u64,
-    /// Came, and is not given out yet: what it refers to is read first.
-    heard: Option<Raw>,
-    consumer: Option<Consumer>,
-}
-
-struct Consumer {
-    name: String,
-    inbox: String,
-    messages: Subscriber,
+    filters: Vec<Filter>,
     notices: broadcast::Receiver<Notice>,
-    /// Messages that the server still owes us.
-    asked: usize,
-    /// Its number of the newest message that came.
-    delivered: u64,
-    /// When its silence means that it is gone.
-    silent: Instant,
+    next: u64,
+    /// Of what is stored up to here, each filter knows its newest.
+    cut: u64,
+    ready: VecDeque<Raw>,
+    /// Whether hints may have been lost.
+    unsure: bool,
 }
 
-/// What became of a wait.
-enum Heard {
-    Message(Box<Raw>),
-    Nothing,
-    /// The consumer can no longer be trusted.
-    Broken,
-    Closed(String),
+struct Filter {
+    subject: String,
+    hints: Option<Subscriber>,
+    /// The newest sequence that a hint named.
+    hinted: u64,
+    /// The newest sequence that is known to be there.
+    due: u64,
 }
 
 impl Tail {
     /// From sequence `from` on. The filters must not overlap.
     pub(crate) fn new(link: Arc<Link>, stream: &'static str, filters: Vec<String>, from: u64) -> Self {
-        Self { link, stream, filters, next: from.max(1), heard: None, consumer: None }
+        let filters = filters.into_iter().map(|subject| Filter { subject, hints: None, hinted: 0, due: 0 }).collect();
+        let notices = link.notices();
+        Self { link, stream, filters, notices, next: from.max(1), cut: 0, ready: VecDeque::new(), unsure: true }
     }
 
     /// The next message. A server that is away is waited for. Dropping the future loses nothing.
@@ -73,162 +69,155 @@ impl Tail {
     /// `NotFound` when there is no such stream; `Denied`; `Unavailable` once the connection is closed for good.
     pub(crate) async fn next(&mut self) -> Result<Raw> {
         loop {
-            if let Some(heard) = &self.heard {
-                let body = match self.link.unpack(heard.body.clone()).await {
-                    // What it refers to is gone for good: it is told as it is.
-                    Err(Error::NotFound { .. } | Error::Decode { .. }) => heard.body.clone(),
-                    body => body?,
-                };
-                if let Some(heard) = self.heard.take() {
-                    self.next = heard.seq + 1;
-                    return Ok(Raw { body, ..heard });
-                }
+            if let Some(raw) = self.ready.pop_front() {
+                return Ok(raw);
             }
-            let Some(consumer) = self.consumer.as_mut() else {
-                self.open().await?;
-                continue;
+            let step = if self.unsure {
+                self.ask().await
+            } else if self.filters.iter().any(|filter| filter.due >= self.next) {
+                self.read().await
+            } else {
+                self.listen().await
             };
-            match consumer.hear(&self.link, self.stream).await {
-                Heard::Message(raw) if raw.seq < self.next => {}
-                Heard::Message(raw) => self.heard = Some(*raw),
-                Heard::Nothing => {}
-                Heard::Broken => self.consumer = None,
-                Heard::Closed(why) => return Err(Error::unavailable(why)),
+            match step {
+                Ok(()) => {}
+                Err(Error::Unavailable { what }) => {
+                    tracing::debug!(stream = self.stream, error = %what, "a follower waits for the server");
+                    self.pause().await?;
+                }
+                Err(other) => return Err(other),
             }
         }
     }
 
-    /// Makes a consumer; waits a while when the server does not answer, so that the caller may try again.
-    async fn open(&mut self) -> Result<()> {
-        let mut notices = self.link.notices();
-        match self.make().await {
-            Ok(consumer) => self.consumer = Some(consumer),
-            Err(Error::Unavailable { what }) => {
-                tracing::debug!(stream = self.stream, error = %what, "a follower waits for the server");
-                let back = async {
-                    loop {
-                        match notices.recv().await {
-                            Ok(Notice::Closed(why)) => return Err(Error::unavailable(why)),
-                            Ok(Notice::Connected) | Err(_) => return Ok(()),
-                            Ok(_) => {}
-                        }
-                    }
-                };
-                tokio::time::timeout(RETRY, back).await.unwrap_or(Ok(()))?;
+    /// Waits for a server that did not answer.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection is closed for good.
+    pub(crate) async fn pause(&mut self) -> Result<()> {
+        self.unsure = true;
+        let notices = &mut self.notices;
+        let back = async {
+            loop {
+                match notices.recv().await {
+                    Ok(Notice::Closed(why)) => return Err(Error::unavailable(why)),
+                    Ok(Notice::Connected) | Err(_) => return Ok(()),
+                    Ok(_) => {}
+                }
             }
-            Err(other) => return Err(other),
+        };
+        tokio::time::timeout(RETRY, back).await.unwrap_or(Ok(()))
+    }
+
+    /// Listens for hints, and asks the leader what is there already.
+    async fn ask(&mut self) -> Result<()> {
+        for filter in &mut self.filters {
+            if filter.hints.is_none() {
+                let hints = self.link.client.subscribe(names::told(&filter.subject)).await;
+                let hints = hints.map_err(|e| Error::unavailable(format!("{}: {e}", self.link.address)))?;
+                filter.hints = Some(hints);
+            }
         }
+        // Where the stream ends is asked first: whatever stands before that is known to the filters asked later.
+        let (cut, _) = self.link.newest(self.stream, ">").await?;
+        for filter in &mut self.filters {
+            (filter.due, _) = self.link.newest(self.stream, &filter.subject).await?;
+        }
+        (self.cut, self.unsure) = (cut, false);
+        self.hear_all();
         Ok(())
     }
 
-    async fn make(&self) -> Result<Consumer> {
-        let name = format!("tail-{}", uuid::Uuid::now_v7().simple());
-        let notices = self.link.notices();
-        let inbox = self.link.client.new_inbox();
-        let messages = self.link.client.subscribe(inbox.clone()).await;
-        let messages = messages.map_err(|e| Error::unavailable(format!("{}: {e}", self.link.address)))?;
-        let config = json!({
-            "name": name,
-            "filter_subjects": self.filters,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.next,
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "max_deliver": 1,
-            "mem_storage": true,
-            "num_replicas": 1,
-            "inactive_threshold": nanos(FORGOTTEN),
-        });
-        let ask = json!({ "stream_name": self.stream, "config": config, "action": "create" });
-        let said = self.link.api(&format!("CONSUMER.CREATE.{}.{name}", self.stream), ask).await?;
-        said.map_err(|e| e.into_error(self.stream))?;
-        Ok(Consumer { name, inbox, messages, notices, asked: 0, delivered: 0, silent: Instant::now() })
-    }
-}
-
-impl Consumer {
-    async fn hear(&mut self, link: &Link, stream: &str) -> Heard {
-        if self.asked == 0 {
-            let ask = Bytes::from(json!({ "batch": BATCH, "expires": nanos(EXPIRES) }).to_string());
-            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{}", self.name);
-            if link.client.publish_with_reply(subject, self.inbox.clone(), ask).await.is_err() {
-                return Heard::Broken;
+    /// Reads what is due. With several filters nothing is told beyond the cut: what comes later in one of them may follow
+    /// something in another that was read before it was there.
+    async fn read(&mut self) -> Result<()> {
+        self.hear_all();
+        let mut until = if self.filters.len() == 1 { u64::MAX } else { self.cut };
+        if until < self.next {
+            self.unsure = true;
+            return Ok(());
+        }
+        let mut found: Vec<Raw> = Vec::new();
+        for filter in self.filters.iter().filter(|filter| filter.due >= self.next) {
+            let page = self.link.page(self.stream, &filter.subject, self.next, BATCH).await?;
+            match page.last() {
+                Some(last) if last.pending > 0 => until = until.min(last.seq),
+                Some(last) if last.seq >= filter.due => {}
+                // The replica is behind, or somebody has taken the message away.
+                _ => {
+                    self.unsure = true;
+                    until = until.min(page.last().map_or(self.next - 1, |last| last.seq));
+                }
             }
-            self.asked = BATCH;
-            self.silent = Instant::now() + EXPIRES + REQUEST;
+            found.extend(page);
         }
-        tokio::select! {
-            message = receive(&mut self.messages) => match message {
-                Some(message) => self.take(message),
-                None => Heard::Closed(format!("{}: the connection was closed", link.address)),
-            },
-            notice = self.notices.recv() => match notice {
-                Ok(Notice::Closed(why)) => Heard::Closed(why),
-                Ok(Notice::Connected | Notice::Disconnected | Notice::SlowConsumer) | Err(_) => Heard::Broken,
-                Ok(_) => Heard::Nothing,
-            },
-            () = tokio::time::sleep_until(self.silent) => Heard::Broken,
-        }
+        found.retain(|raw| raw.seq <= until);
+        found.sort_by_key(|raw| raw.seq);
+        let read = found.last().map_or(0, |raw| raw.seq);
+        let complete = if until == u64::MAX { read } else { until };
+        self.next = self.next.max(complete + 1);
+        self.ready.extend(found);
+        Ok(())
     }
 
-    fn take(&mut self, message: Message) -> Heard {
-        match message.status.map(|status| status.as_u16()) {
-            None => {}
-            Some(100) => return Heard::Nothing,
-            // What was asked for has not come in time, or there is nothing.
-            Some(404 | 408) => {
-                self.asked = 0;
-                return Heard::Nothing;
+    async fn listen(&mut self) -> Result<()> {
+        let silent = Instant::now() + SILENCE;
+        let (filters, notices) = (&mut self.filters, &mut self.notices);
+        let heard = tokio::select! {
+            heard = poll_fn(|cx| {
+                let mut all = filters.iter_mut().map(|filter| filter.poll(cx));
+                all.find(Poll::is_ready).unwrap_or(Poll::Pending)
+            }) => heard,
+            notice = notices.recv() => match notice {
+                Ok(Notice::Closed(why)) => return Err(Error::unavailable(why)),
+                Ok(Notice::Connected | Notice::SlowConsumer) | Err(_) => false,
+                Ok(_) => true,
+            },
+            () = tokio::time::sleep_until(silent) => false,
+        };
+        self.unsure = !heard;
+        self.hear_all();
+        Ok(())
+    }
+
+    /// Takes the hints that are there. They come on one line in the order of the stream: a look at all filters that begins
+    /// after a hint came sees all earlier ones.
+    fn hear_all(&mut self) {
+        let newest = |filters: &[Filter]| filters.iter().map(|filter| filter.hinted).max().unwrap_or_default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let cut = newest(&self.filters);
+        for filter in &mut self.filters {
+            while let Poll::Ready(hint) = filter.poll(&mut cx) {
+                if !hint {
+                    self.unsure = true;
+                    break;
+                }
             }
-            Some(_) => return Heard::Broken,
         }
-        let Some((raw, delivered)) = read(message) else { return Heard::Broken };
-        if delivered != self.delivered + 1 {
-            return Heard::Broken;
-        }
-        self.delivered = delivered;
-        self.asked = self.asked.saturating_sub(1);
-        Heard::Message(Box::new(raw))
+        self.cut = self.cut.max(cut);
     }
 }
 
-/// A delivered message, and its number among those that its consumer has delivered.
-fn read(message: Message) -> Option<(Raw, u64)> {
-    let (seq, delivered, at_ns, pending) = place(message.reply.as_ref()?)?;
-    let raw = Raw {
-        subject: message.subject.to_string(),
-        seq,
-        at: at_ns / 1_000_000,
-        headers: message.headers.unwrap_or_default(),
-        body: message.payload,
-        pending,
-    };
-    Some((raw, delivered))
-}
-
-/// The address for acknowledgements tells where a message stands: its sequences in the stream and in the consumer, its
-/// time and how many follow. Newer servers put the domain and the account before the stream.
-fn place(reply: &str) -> Option<(u64, u64, u64, u64)> {
-    let tokens: Vec<&str> = reply.split('.').collect();
-    let before = if tokens.len() == 9 { 5 } else { 7 };
-    let number = |n: usize| tokens.get(before + n)?.parse::<u64>().ok();
-    Some((number(0)?, number(1)?, number(2)?, number(3)?))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_says_where_it_stands_in_both_forms() {
-        let short = "$JS.ACK.S.C.1.42.7.1700000000000000000.3";
-        let long = "$JS.ACK.hub.ACCOUNT.S.C.1.42.7.1700000000000000000.3.xyz";
-        assert_eq!(place(short), Some((42, 7, 1_700_000_000_000_000_000, 3)));
-        assert_eq!(place(long), place(short));
-        assert_eq!(place("$JS.ACK.S.C.1.x.7.1.3"), None);
+impl Filter {
+    /// Takes a hint; whether there was one, or the subscription is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(hints) = &mut self.hints else { return Poll::Pending };
+        match ready!(Pin::new(hints).poll_next(cx)) {
+            Some(hint) => {
+                self.hinted = self.hinted.max(sequence(&hint));
+                self.due = self.due.max(self.hinted);
+                Poll::Ready(true)
+            }
+            None => {
+                self.hints = None;
+                Poll::Ready(false)
+            }
+        }
     }
+}
+
+/// The sequence that a hint names.
+fn sequence(hint: &Message) -> u64 {
+    let header = hint.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
+    header.and_then(|text| text.as_str().parse().ok()).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use callboard_broker::event::CONTEXT_UPDATED;
 use callboard_broker::events::EventFilter;
+use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::state::{Expect, Key, Put, Write};
 use serde_json::json;
 
@@ -72,4 +73,32 @@ async fn followers_miss_nothing_while_the_server_goes_and_comes_back() {
     }
     writer.await.unwrap();
     reading.await.unwrap();
+}
+
+/// What belongs to a run is told on subjects of several kinds, and comes in the order of the log all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_of_one_run_gets_what_a_reader_gets() {
+    let real = Real::start().await;
+    let filter = EventFilter { run: Some(RunId::parse("r1").unwrap()), ..EventFilter::default() };
+    let mut stream = real.broker.events.follow(filter.clone(), 1).await.unwrap();
+    let states = real.broker.states.clone();
+    let changing = tokio::spawn(async move {
+        for n in 0..400 {
+            let key = Key::parse(["run.r1.a", "run.r2.a", "global.a"][n % 3]).unwrap();
+            let task = (n % 3 == 2).then(|| (TaskId::parse("r1").unwrap(), 1));
+            let value = Some(json!(n).into());
+            states.put(vec![Write { key, expect: Expect::Any, value, by: "w".into(), task }]).await;
+        }
+    });
+    for n in 0..400 {
+        let run = n % 2 + 1;
+        let seq = real.store(&format!("cb.v1.run.r{run}.r{run}.submitted"), "{}").await;
+        real.seen.note_run(seq, "submitted");
+    }
+    changing.await.unwrap();
+    let read = real.broker.events.read(filter, 1, 1_000).await.unwrap();
+    assert!(read.len() > 400 && read.iter().any(|event| event.task.is_some()), "{}", read.len());
+    for event in read {
+        assert_eq!(stream.next().await.unwrap(), event);
+    }
 }

@@ -125,10 +125,15 @@ impl EventStream for Following {
                     None => self.tail.next().await?,
                 };
                 let came = self.came.insert(raw);
-                let event = events(&self.link, &self.filter, std::slice::from_ref(came)).await?.pop();
-                self.came = None;
-                if let Some(event) = event {
-                    return Ok(event);
+                match events(&self.link, &self.filter, std::slice::from_ref(came)).await {
+                    Ok(mut event) => {
+                        self.came = None;
+                        if let Some(event) = event.pop() {
+                            return Ok(event);
+                        }
+                    }
+                    Err(Error::Unavailable { .. }) => self.tail.pause().await?,
+                    Err(other) => return Err(other),
                 }
             }
         })

@@ -116,6 +116,7 @@ impl Layout {
             "max_msgs_per_subject": self.max_history,
             "allow_rollup_hdrs": true,
             "deny_delete": true,
+            "republish": { "src": "$KV.cb_state.>", "dest": "cb.v1.changed.>", "headers_only": true },
         });
         self.stream(names::STATE, &["$KV.cb_state.>"], more)
     }
@@ -134,7 +135,13 @@ impl Layout {
             { "name": names::RUNS, "subject_transforms": [result] },
             { "name": names::STATE, "subject_transforms": [state] },
         ]);
-        let more = json!({ "max_age": self.event_days * DAY_NS, "compression": "s2", "sources": sources });
+        let republish = json!({ "src": "cb.v1.event.>", "dest": "cb.v1.told.>", "headers_only": true });
+        let more = json!({
+            "max_age": self.event_days * DAY_NS,
+            "compression": "s2",
+            "sources": sources,
+            "republish": republish,
+        });
         self.stream(names::EVENTS, &["cb.v1.event.>"], more)
     }
 
