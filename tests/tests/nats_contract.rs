@@ -41,6 +41,10 @@ impl Wing for Nats {
             Some(nats::open(Self::options(&server, &setup)).await.unwrap())
         })
     }
+
+    fn rounds(&self) -> usize {
+        20
+    }
 }
 
 mod on_nats {

@@ -36,6 +36,11 @@ pub trait Wing: Send + Sync + 'static {
     /// Opens the store that `open` made again, as after a crash: what was not acknowledged may be gone. `None`: this
     /// wing forgets at exit.
     fn reopen(&self, broker: Broker, setup: Setup) -> BoxFuture<'_, Option<Broker>>;
+
+    /// How often it has to be asked something until what is under way has got as far as it gets.
+    fn rounds(&self) -> usize {
+        8
+    }
 }
 
 /// A store of the wing under test.
@@ -121,7 +126,7 @@ impl Bench {
 
     /// Lets everything that is under way get as far as it gets without time passing.
     pub async fn settle(&self) {
-        for _ in 0..8 {
+        for _ in 0..self.wing.rounds() {
             // Any call makes a wing do what is due; its answer comes after what was asked before.
             self.broker.tasks.depth().await.unwrap();
             tokio::task::yield_now().await;

@@ -18,6 +18,9 @@ use crate::nats::record::{SUBMITTED, Story, Submitted as Document};
 use crate::task::Task;
 use crate::tasks::Submitted;
 
+/// How often copies are asked for a message that the leader has.
+const LOOKS: usize = 200;
+
 /// What became of a queue message.
 #[derive(Clone, Debug)]
 pub(super) enum Queued {
@@ -121,16 +124,19 @@ impl Room {
         Ok(Some((entry.task, entry.writer, raw.seq)))
     }
 
-    /// There is a message of this task: what it asks for, or what the record asks for when it has gone meanwhile.
+    /// There is a message of this task: what it asks for, or what the record asks for when it has gone meanwhile. A copy of
+    /// the stream may not have heard of either yet, so it is asked more than once.
     async fn queued_before(&self, task: &Task) -> Result<Submitted> {
-        if let Some((recorded, ..)) = self.queued(&task.id).await? {
-            return facts::same_input(&recorded, task).map(|()| Submitted::Known);
+        for _ in 0..LOOKS {
+            if let Some((recorded, ..)) = self.queued(&task.id).await? {
+                return facts::same_input(&recorded, task).map(|()| Submitted::Known);
+            }
+            let story = self.glance(std::slice::from_ref(&task.id)).await?.pop().unwrap_or_default();
+            if let Some(recorded) = &story.task {
+                return facts::same_input(recorded, task).map(|()| Submitted::Known);
+            }
         }
-        let story = self.glance(std::slice::from_ref(&task.id)).await?.pop().unwrap_or_default();
-        match &story.task {
-            Some(recorded) => facts::same_input(recorded, task).map(|()| Submitted::Known),
-            None => Err(Error::Unknown { what: format!("task {}", task.id).into() }),
-        }
+        Err(Error::Unknown { what: format!("task {}", task.id).into() })
     }
 
     /// Writes the record of a task whose message is queued.

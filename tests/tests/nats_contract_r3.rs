@@ -1,0 +1,81 @@
+//! The contract suite over three servers that keep three copies of everything.
+//!
+//! The servers are started once; each check gets them empty and alone, so the checks take turns.
+
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use callboard_broker::id::NodeName;
+use callboard_broker::nats::{self, Options};
+use callboard_broker::{BoxFuture, Broker};
+use callboard_tests::contract::{Setup, Wing};
+use callboard_tests::nats::{Cluster, Wire};
+use serde_json::{Value, json};
+
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static FREE: Condvar = Condvar::new();
+
+/// The servers, for as long as one check has its turn.
+struct Three(&'static Cluster);
+
+impl Three {
+    fn take() -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *FREE.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
+        Self(CLUSTER.get_or_init(Cluster::start))
+    }
+}
+
+impl Drop for Three {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        FREE.notify_one();
+    }
+}
+
+impl Three {
+    fn options(&self, setup: &Setup) -> Options {
+        let mut options = Options::new(NodeName::parse("n").unwrap());
+        options.servers = self.0.servers().iter().map(callboard_tests::nats::Server::url).collect();
+        options.clock = setup.clock.clone();
+        options.layout.max_tasks = setup.max_tasks as u64;
+        options.layout.replicas = 3;
+        options
+    }
+
+    /// Takes away what an earlier check has left.
+    fn empty(&self) {
+        let mut wire = Wire::connect(&self.0.server(0).url()).unwrap();
+        let names = wire.ask("$JS.API.STREAM.NAMES", &json!({})).unwrap();
+        for name in names["streams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let deleted = wire.ask(&format!("$JS.API.STREAM.DELETE.{name}"), &json!({})).unwrap();
+            assert_eq!(deleted["success"], json!(true), "{deleted}");
+        }
+    }
+}
+
+impl Wing for Three {
+    fn open(&self, setup: Setup) -> BoxFuture<'_, Broker> {
+        Box::pin(async move {
+            self.empty();
+            nats::open(self.options(&setup)).await.unwrap()
+        })
+    }
+
+    fn reopen(&self, broker: Broker, setup: Setup) -> BoxFuture<'_, Option<Broker>> {
+        Box::pin(async move {
+            drop(broker);
+            Some(nats::open(self.options(&setup)).await.unwrap())
+        })
+    }
+
+    // Three servers agree before they answer.
+    fn rounds(&self) -> usize {
+        60
+    }
+}
+
+mod on_three {
+    callboard_tests::for_each_check!(still_test super::Three::take);
+    callboard_tests::for_each_race!(race_test super::Three::take);
+}
