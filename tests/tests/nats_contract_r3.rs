@@ -3,10 +3,13 @@
 //! The servers are started once; each check gets them empty and alone, so the checks take turns.
 
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use callboard_broker::id::NodeName;
 use callboard_broker::nats::{self, Options};
+use callboard_broker::tasks::Claim;
 use callboard_broker::{BoxFuture, Broker};
+use callboard_tests::contract::bench::{capability, claim};
 use callboard_tests::contract::{Setup, Wing};
 use callboard_tests::nats::{Cluster, Wire};
 use serde_json::{Value, json};
@@ -58,7 +61,13 @@ impl Wing for Three {
     fn open(&self, setup: Setup) -> BoxFuture<'_, Broker> {
         Box::pin(async move {
             self.empty();
-            nats::open(self.options(&setup)).await.unwrap()
+            let broker = nats::open(self.options(&setup)).await.unwrap();
+            // Three servers need a while to make a consumer, and the time of a check stands still meanwhile.
+            for name in ["x", "y"] {
+                let claim = Claim { capability: capability(name), ..claim(1, Duration::ZERO) };
+                broker.tasks.claim(claim).await.unwrap();
+            }
+            broker
         })
     }
 

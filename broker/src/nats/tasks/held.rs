@@ -176,13 +176,10 @@ impl Room {
 
     /// What a write is answered with whose claim does not hold.
     pub(super) async fn why_not(&self, task: &TaskId) -> Error {
-        match self.glance(std::slice::from_ref(task)).await {
+        match self.newest_glance(task).await {
             Err(error) => error,
-            Ok(stories) => match stories.into_iter().next() {
-                Some(story) if story.last == 0 => Error::not_found(format!("task {task}")),
-                Some(story) => story.outcome.as_ref().map_or(Error::Replaced, facts::after),
-                None => Error::not_found(format!("task {task}")),
-            },
+            Ok(story) if story.last == 0 => Error::not_found(format!("task {task}")),
+            Ok(story) => story.outcome.as_ref().map_or(Error::Replaced, facts::after),
         }
     }
 }

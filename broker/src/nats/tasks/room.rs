@@ -27,6 +27,8 @@ use crate::subject::CapabilityName;
 const PERSIST: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// How often copies of a stream are asked for what its leader has.
+pub(super) const LOOKS: usize = 200;
 /// Kinds of records of one task at most: how many tasks one look can hold.
 const KINDS: usize = 12;
 
@@ -104,6 +106,18 @@ impl Room {
             }
         }
         Ok(tasks.iter().map(|task| Story::read(by_task.get(task).into_iter().flatten())).collect())
+    }
+
+    /// Where a task stands by what the leader of the stream knows; a copy may not have heard of the newest record yet.
+    pub(super) async fn newest_glance(&self, task: &TaskId) -> Result<Story> {
+        let (newest, _) = self.link.newest(names::RUNS, &names::records(task)).await?;
+        for _ in 0..LOOKS {
+            let story = self.glance(std::slice::from_ref(task)).await?.pop().unwrap_or_default();
+            if story.last >= newest {
+                return Ok(story);
+            }
+        }
+        Err(Error::unavailable(format!("{}: the copies of the log of runs are behind", self.link.address)))
     }
 
     /// The whole story of a task.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 
 use super::entry;
-use super::room::{Appended, Room, text};
+use super::room::{Appended, LOOKS, Room, text};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::TaskId;
@@ -17,9 +17,6 @@ use crate::nats::names;
 use crate::nats::record::{SUBMITTED, Story, Submitted as Document};
 use crate::task::Task;
 use crate::tasks::Submitted;
-
-/// How often copies are asked for a message that the leader has.
-const LOOKS: usize = 200;
 
 /// What became of a queue message.
 #[derive(Clone, Debug)]

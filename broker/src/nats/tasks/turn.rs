@@ -50,8 +50,7 @@ impl Room {
 
     /// Somebody else wrote: the claim holds no longer.
     async fn replaced(&self, task: &TaskId) -> Error {
-        let stories = self.glance(std::slice::from_ref(task)).await;
-        let outcome = stories.ok().and_then(|mut stories| stories.pop()).and_then(|story| story.outcome);
+        let outcome = self.newest_glance(task).await.ok().and_then(|story| story.outcome);
         let why = outcome.as_ref().map_or(Revoked::Replaced, |outcome| Revoked::Ended(outcome.status));
         self.held.revoke(task, why);
         outcome.as_ref().map_or(Error::Replaced, facts::after)
@@ -120,7 +119,7 @@ impl Room {
     }
 
     async fn finished_before(&self, fence: &Fence) -> Result<Recorded> {
-        let story = self.glance(std::slice::from_ref(&fence.task)).await?.pop().unwrap_or_default();
+        let story = self.newest_glance(&fence.task).await?;
         if story.last == 0 {
             return Err(Error::not_found(format!("task {}", fence.task)));
         }
