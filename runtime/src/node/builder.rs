@@ -106,7 +106,16 @@ impl NodeBuilder {
         let spec = agents.and_then(|agents| root(&hub, agents, intensity)).map_err(|e| Error::decode(e.to_string()))?;
         let tree = Tree::builder(spec).start().await.map_err(not_started)?;
         let drain = self.config.limits.drain.map(Period::length);
-        let inner = Inner { hub, tree, pools, verbs: self.verbs, drain, asked: watch::channel(None).0, joined };
+        let inner = Inner {
+            hub,
+            tree,
+            pools,
+            scaling: Default::default(),
+            verbs: self.verbs,
+            drain,
+            asked: watch::channel(None).0,
+            joined,
+        };
         let node = Node { inner: Arc::new(inner) };
         node.answer(&door);
         outside::show(&node).await?;

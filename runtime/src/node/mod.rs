@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     hub: Arc<Hub>,
     tree: Tree,
     pools: Pools,
+    /// Held while a pool is resized: a person and a setting that changed may ask for it at once.
+    scaling: tokio::sync::Mutex<()>,
     /// Verbs of the program around the node.
     verbs: control::Verbs,
     /// How long a drain may take.
@@ -172,6 +174,7 @@ impl Node {
     }
 
     pub(crate) async fn scale_named(&self, capability: &str, workers: usize) -> Result<()> {
+        let _scaling = self.inner.scaling.lock().await;
         let serves = |o: &&Opened| o.pool.doors.iter().any(|door| door.capability.as_str() == capability);
         let opened = self.inner.pools.0.iter().find(serves);
         let opened = opened.ok_or_else(|| Error::NoRecipient { to: capability.into() })?;
