@@ -9,6 +9,7 @@ import collections
 import hashlib
 import json
 import pathlib
+import re
 import sys
 
 import jsonschema
@@ -63,6 +64,15 @@ def kind_of(stream, subject, headers, body):
     return "outcome" if record in OUTCOMES else record
 
 
+def of_page(schemas):
+    """What is wrong with the documents that docs/protocol.md shows: blocks whose language is `json NAME`."""
+    page = (FOLDER.parent / "protocol.md").read_text()
+    shown = re.findall(r"^ *```json (\w+)\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) >= 5, "docs/protocol.md shows no documents"
+    bodies = [(name, json.loads(text)) for name, text in shown]
+    return [f"protocol.md: {flaw}" for name, body in bodies if name in schemas for flaw in flaws(name, *schemas[name], body)]
+
+
 async def messages(js, stream):
     seq = 1
     while True:
@@ -86,7 +96,8 @@ def flaws(name, schema, validator, body):
 
 
 async def main(url, *expected):
-    schemas, seen, wrong = load(), collections.Counter(), []
+    schemas, seen = load(), collections.Counter()
+    wrong = of_page(schemas)
     nc = await nats.connect(url)
     js = nc.jetstream()
     for stream in STREAMS:

@@ -1,4 +1,5 @@
-//! What is written down is what is sent: every message in every stream against the schemas of `docs/schemas`.
+//! What is written down is what is sent: every message in every stream against the schemas of `docs/schemas`, and the
+//! documents that `docs/protocol.md` shows as well.
 //!
 //! The broker does a bit of everything on a real server; then a validator that shares no code with it reads the streams.
 //! It also tries each message with a field too many and without each field that it needs, so that no schema passes by
