@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard_broker::Broker;
 use callboard_broker::dead_letter::Reason;
@@ -15,7 +15,7 @@ use callboard_broker::tasks::{Claim, Finish, Lease, TaskView, Until};
 use callboard_tests::contract::bench::{capability, failure, node};
 use callboard_tests::nats::Server;
 use callboard_tests::process::Child;
-use callboard_tests::python;
+use callboard_tests::{programs, python};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -110,6 +110,28 @@ async fn an_operator_needs_nothing_but_a_client_of_the_server() {
     assert_eq!(said.lines().count(), 7, "{said}");
     served.iter().for_each(tokio::task::JoinHandle::abort);
     validate(&server);
+}
+
+#[test]
+fn a_node_is_seen_asked_scaled_and_drained_without_our_programs() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(programs::callboard());
+    command.args(["node", "start", "--name", "a", "--serve", "diag.echo=2", "--broker", &server.url()]);
+    let mut node = Child::start(command.env("HOME", folder.path()));
+    let (mut wire, begun) = (server.wire(), Instant::now());
+    // Before it is there nobody answers.
+    while wire.request("cb.v1.ctl.a.info", b"").is_err() {
+        assert!(begun.elapsed() < PATIENCE, "the node does not answer");
+    }
+    let script = python::script("tests/python/steer.py");
+    let ran = Command::new(python::interpreter()).arg(script).arg(server.url()).output().expect("Python runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(said.lines().count(), 6, "{said}");
+    assert!(node.ends_within(PATIENCE), "it was told to drain");
+    let ended = node.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
 /// A worker whose handler waits while the file `hold` is there, and fails for the text `bad`.
@@ -235,6 +257,9 @@ async fn a_worker_keeps_to_the_rules_of_tasks() {
     };
     let flaky = submit_task(&bench.broker, flaky).await;
     assert_eq!(words(&outcome(&bench.broker, &flaky).await), (Status::Completed, 2, Some("py-1")));
+    // What is too large for a message goes by reference, both ways.
+    let large = bench.submit("large", &"x".repeat(300_000)).await;
+    assert_eq!(outcome(&bench.broker, &large).await.output, json!({ "text": "X".repeat(300_000) }).into());
     let late = Task { deadline: 1, ..task(&bench.broker, "late", "text.upper", json!({ "text": "x" })) };
     let late = submit_task(&bench.broker, late).await;
     assert_eq!(outcome(&bench.broker, &late).await.status, Status::Expired);
