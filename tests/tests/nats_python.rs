@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use callboard_broker::Broker;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::id::{RunId, TaskId};
-use callboard_broker::nats::{self, Options};
+use callboard_broker::nats::{self, Credentials, Layout, Link, Options, provision};
 use callboard_broker::state::{Expect, Key, Write};
 use callboard_broker::task::{Outcome, Status, Task};
 use callboard_broker::tasks::{Claim, Finish, Lease, TaskView, Until};
 use callboard_tests::contract::bench::{capability, failure, node};
-use callboard_tests::nats::Server;
+use callboard_tests::nats::{Config, Server};
 use callboard_tests::process::Child;
 use callboard_tests::{programs, python};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ struct Bench {
 }
 
 const HANDLER: &str = r#"
-import asyncio, pathlib, sys
+import asyncio, os, pathlib, sys
 from worker import Permanent, serve
 
 async def handle(given):
@@ -156,13 +156,17 @@ async def handle(given):
         raise RuntimeError("not yet")
     return {"text": given["text"].upper()}
 
-serve("text.upper", handle)
+serve(os.environ["CAPABILITY"], handle)
 "#;
 
 impl Bench {
     async fn start() -> Self {
         let server = Server::start();
         let broker = join(&server).await;
+        Self::on(server, broker)
+    }
+
+    fn on(server: Server, broker: Broker) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("upper.py"), HANDLER).expect("a file");
         Self { server, broker, folder }
@@ -174,13 +178,18 @@ impl Bench {
     }
 
     fn worker(&self, name: &str, grace: &str) -> Child {
+        self.worker_of(&self.server.url(), "text.upper", &["--node", name, "--grace", grace])
+    }
+
+    fn worker_of(&self, url: &str, capability: &str, more: &[&str]) -> Child {
         let examples = python::script("examples/python_worker/worker.py").parent().expect("a folder").to_owned();
         let mut command = Command::new(python::interpreter());
         command
             .arg(self.folder.path().join("upper.py"))
             .env("PYTHONPATH", examples)
             .env("PYTHONDONTWRITEBYTECODE", "1");
-        let mut worker = Child::start(command.args(["--server", &self.server.url(), "--node", name, "--grace", grace]));
+        command.env("CAPABILITY", capability).args(["--server", url]).args(more);
+        let mut worker = Child::start(&mut command);
         if !worker.says("ready") {
             panic!("{:?}", worker.end());
         }
@@ -277,4 +286,40 @@ async fn a_worker_keeps_to_the_rules_of_tasks() {
     worker.terminate();
     assert_eq!(worker.end().code, Some(0));
     validate(&bench.server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_needs_no_more_than_a_node_may() {
+    let deployed = |file: &str| Config::file(&programs::root().join("deploy/nats").join(file));
+    let accounts = deployed("limits.conf").and_file(&programs::root().join("deploy/nats/accounts.conf"));
+    let users = ["a", "b", "client", "observer", "operator", "deploy", "system"];
+    let server = Server::with(users.iter().fold(accounts, |config, user| {
+        config.variable(&format!("CB_PASSWORD_{}", user.to_uppercase()), format!("secret-{user}"))
+    }));
+    let options = |user: &str| Options {
+        servers: vec![server.url()],
+        credentials: Credentials::Password { user: user.into(), password: format!("secret-{user}") },
+        works: user == "b",
+        ..Options::new(node(user))
+    };
+    let deploy = Link::connect(&options("deploy")).await.unwrap();
+    provision::provision(&deploy, &Layout::default()).await.unwrap();
+    let broker = nats::open(options("b")).await.expect("a broker");
+    let (url, bench) = (server.url_as("a", "secret-a"), Bench::on(server, broker));
+    let mut worker = bench.worker_of(&url, "diag.echo", &["--node", "a"]);
+    for (run, text) in [("t1", "otter".to_owned()), ("t2", "x".repeat(300_000))] {
+        let task = submit(&bench.broker, run, "diag.echo", json!({ "text": text })).await;
+        let ended = outcome(&bench.broker, &task).await;
+        assert_eq!(words(&ended), (Status::Completed, 1, Some("a")));
+        assert_eq!(ended.output, json!({ "text": text.to_uppercase() }).into());
+    }
+    let bad = submit(&bench.broker, "bad", "diag.echo", json!({ "text": "bad" })).await;
+    assert_eq!(outcome(&bench.broker, &bad).await.status, Status::Failed);
+    bench.hold(true);
+    let gone = submit(&bench.broker, "gone", "diag.echo", json!({ "text": "otter" })).await;
+    assert!(worker.says("begun gone attempt 1"));
+    bench.broker.tasks.cancel(gone, "ops".into()).await.unwrap();
+    assert!(worker.says("lost gone: cancelled"));
+    worker.terminate();
+    assert_eq!(worker.end().code, Some(0));
 }
