@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use super::link::{Link, Notice};
+use super::link::{Link, Notice, until_denied};
 use super::names;
 use super::options::REQUEST;
 use crate::clock::Millis;
@@ -260,9 +260,14 @@ impl Link {
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|e| lost(&e))?;
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let single = ask.get("batch").is_none();
-        self.client.publish_with_reply(subject, inbox, ask.to_string().into()).await.map_err(|e| lost(&e))?;
+        let mut notices = self.notices();
+        self.client.publish_with_reply(subject.clone(), inbox, ask.to_string().into()).await.map_err(|e| lost(&e))?;
         let mut found = Vec::new();
-        while let Some(message) = receive(&mut answers).await {
+        loop {
+            let message = tokio::select! {
+                message = receive(&mut answers) => message.ok_or_else(|| lost(&"the connection was closed"))?,
+                denied = until_denied(&mut notices, &subject) => return Err(denied),
+            };
             match message.status.map(|status| status.as_u16()) {
                 None => found.push(raw(message)?),
                 // The end of a batch; nothing there.
@@ -280,7 +285,6 @@ impl Link {
                 return Ok(found);
             }
         }
-        Err(lost(&"the connection was closed"))
     }
 }
 

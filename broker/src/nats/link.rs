@@ -110,7 +110,7 @@ impl Link {
 }
 
 /// Resolves once the server has refused a publish on `subject`.
-async fn until_denied(notices: &mut broadcast::Receiver<Notice>, subject: &str) -> Error {
+pub(crate) async fn until_denied(notices: &mut broadcast::Receiver<Notice>, subject: &str) -> Error {
     loop {
         match notices.recv().await {
             Ok(Notice::PublishDenied(denied)) if denied == subject => {

@@ -83,6 +83,14 @@ async fn a_client_submits_and_waits_and_a_node_does_the_work() {
 }
 
 #[tokio::test]
+async fn what_a_node_may_not_pull_is_denied_at_once() {
+    let server = provisioned().await;
+    let node = broker(&server, "a").await;
+    let claimed = soon(node.tasks.claim(Claim { wait: Duration::from_secs(60), ..claim("not.mine") })).await;
+    assert!(matches!(claimed, Err(Error::Denied { .. })), "{claimed:?}");
+}
+
+#[tokio::test]
 async fn state_is_written_by_nodes_and_operators_and_read_by_all() {
     let server = provisioned().await;
     let write = |value: i32| Write {

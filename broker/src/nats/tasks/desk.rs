@@ -388,8 +388,10 @@ impl Clerk {
     fn fail(&mut self, error: &Error) {
         tracing::warn!(capability = %self.capability, %error, "tasks cannot be pulled");
         self.pulls.iter_mut().for_each(Pull::forget);
-        let leaving: Vec<u64> =
-            self.line.waiters().iter().filter(|waiter| waiter.leaving).map(|waiter| waiter.ticket).collect();
+        // What is forbidden stays so; anything else may be over before their time is.
+        let at_once = matches!(error, Error::Denied { .. });
+        let told = |waiter: &&Waiter| waiter.leaving || at_once;
+        let leaving: Vec<u64> = self.line.waiters().iter().filter(told).map(|waiter| waiter.ticket).collect();
         for waiter in leaving.into_iter().filter_map(|ticket| self.line.take(ticket)) {
             let _ = waiter.answer.send(Err(error.clone()));
         }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::nats::js::receive;
-use crate::nats::link::{Link, fresh_boot};
+use crate::nats::link::{Link, fresh_boot, until_denied};
 use crate::nats::names;
 use crate::nats::options::REQUEST;
 use crate::subject::CapabilityName;
@@ -77,6 +77,8 @@ impl Pull {
     /// Up to `most` tasks that are there now. Only while no waiting pull stands.
     pub(super) async fn take(&mut self, most: usize) -> Result<(Vec<Pulled>, bool)> {
         self.standing = None;
+        let mut notices = self.link.notices();
+        let ask_at = self.ask_at.clone();
         self.ask(&json!({ "batch": most, "no_wait": true })).await?;
         let mut taken = Vec::new();
         let reading = async {
@@ -90,7 +92,10 @@ impl Pull {
             false
         };
         // Too late is as good as nothing: what still comes is taken at the next look.
-        let missing = timeout(REQUEST, reading).await.unwrap_or(false);
+        let missing = tokio::select! {
+            read = timeout(REQUEST, reading) => read.unwrap_or(false),
+            denied = until_denied(&mut notices, &ask_at) => return Err(denied),
+        };
         Ok((taken, missing))
     }
 
