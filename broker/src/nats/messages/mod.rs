@@ -1,7 +1,7 @@
 //! Messages between nodes: what is served here is handed over here, everything else goes over a lane.
 //!
 //! A node and each node that it talks to share a *lane*: one subject each way, on which only its sender may publish,
-//! and binary frames of many records (see [`codec`](crate::codec)). Queues, their bounds and their dead letters are
+//! and binary frames of many records (see `codec`). Queues, their bounds and their dead letters are
 //! those of the embedded wings, on the node that serves the address; this room adds how a message gets there and what
 //! its sender is told.
 //!
