@@ -6,8 +6,8 @@
 //! ```text
 //! We never promise exactly-once delivery, because nobody can. [1] We promise at-least-once execution and ... [2]
 //!
-//! [1] semantics.md, line 7
-//! [2] semantics.md, line 7
+//! [1] semantics.md, line 10
+//! [2] semantics.md, line 10
 //! ...
 //! coverage 1.00, not found: nothing, dropped by qa.fact: 0
 //!
