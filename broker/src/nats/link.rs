@@ -64,7 +64,7 @@ impl Link {
     /// credentials; `Config` for a credentials file or certificate that cannot be used.
     pub async fn connect(options: &Options) -> Result<Self> {
         let (notices, _) = broadcast::channel(NOTICES);
-        let address = options.servers.join(",");
+        let address = options.servers.iter().map(|server| plain(server)).collect::<Vec<_>>().join(",");
         let connecting = async {
             let connect = describe(options, notices.clone()).await?;
             connect.connect(&options.servers).await.map_err(|e| unreachable(&address, &e))
@@ -138,7 +138,10 @@ async fn describe(options: &Options, notices: broadcast::Sender<Notice>) -> Resu
     let connect = with_tls(connect, options);
     let unusable = |what: &str, e: std::io::Error| Error::decode(format!("{what}: {e}"));
     match &options.credentials {
-        Credentials::None => Ok(connect),
+        Credentials::None => Ok(match options.servers.iter().find_map(|server| in_address(server)) {
+            Some((user, password)) => connect.user_and_password(user.to_owned(), password.to_owned()),
+            None => connect,
+        }),
         Credentials::Password { user, password } => Ok(connect.user_and_password(user.clone(), password.clone())),
         Credentials::Token(token) => Ok(connect.token(token.clone())),
         Credentials::Nkey(seed) => Ok(connect.nkey(seed.clone())),
@@ -200,6 +203,20 @@ fn violation(text: &str) -> Option<Notice> {
     lower.contains("permissions violation for subscription").then_some(Notice::SubscribeDenied(subject))
 }
 
+/// The user and the password in an address: the client itself passes over them.
+fn in_address(server: &str) -> Option<(&str, &str)> {
+    let (credentials, _) = server.split_once("://")?.1.rsplit_once('@')?;
+    Some(credentials.split_once(':').unwrap_or((credentials, "")))
+}
+
+/// An address without the password that may stand in it: it is shown, and told to others.
+fn plain(server: &str) -> String {
+    match server.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or(rest)),
+        None => server.to_owned(),
+    }
+}
+
 fn unreachable(address: &str, error: &async_nats::ConnectError) -> Error {
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     match error.kind() {
@@ -230,6 +247,14 @@ mod tests {
         let told = violation("Permissions Violation for Subscription to \"cb.v1.ctl.>\"");
         assert_eq!(told, Some(Notice::SubscribeDenied("cb.v1.ctl.>".into())));
         assert_eq!(violation("maximum connections exceeded"), None);
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        assert_eq!(plain("nats://ops:a@b@host:4222"), "nats://host:4222");
+        assert_eq!(plain("tls://host"), "tls://host");
+        assert_eq!(in_address("nats://ops:a@b@host:4222"), Some(("ops", "a@b")));
+        assert_eq!(in_address("nats://host:4222"), None);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Global, LogFormat};
 
 /// What RUST_LOG is when it is not set and nothing was asked for.
-const DEFAULT: &str = "error";
+///
+/// What the client of NATS has to say of a connection is told by the command that wanted it.
+const DEFAULT: &str = "error,async_nats=off";
 
 /// Puts another filter in the place of the one that log lines pass.
 type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -35,7 +37,9 @@ pub(crate) fn start(global: &Global) -> Result<(), Problem> {
     let asked = match (global.quiet, global.verbose) {
         (true, _) => Some("off"),
         (_, 0) => None,
-        (_, 1) => Some("warn,callboard=info,callboard_agents=info,callboard_broker=info,callboard_cli=info"),
+        (_, 1) => {
+            Some("warn,async_nats=off,callboard=info,callboard_agents=info,callboard_broker=info,callboard_cli=info")
+        }
         (_, 2) => Some("info,callboard=debug,callboard_agents=debug,callboard_broker=debug,callboard_cli=debug"),
         _ => Some("trace"),
     };

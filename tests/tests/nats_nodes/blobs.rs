@@ -10,10 +10,16 @@ use callboard_broker::nats::blobs::BlobRoom;
 use callboard_broker::nats::{Layout, Link, Options, names, provision};
 use callboard_tests::nats::Server;
 
-async fn room(server: &Server) -> (Arc<Link>, BlobRoom) {
+/// A connection to a server that has its streams.
+pub(crate) async fn link(server: &Server) -> Arc<Link> {
     let options = Options { servers: vec![server.url()], ..Options::new(NodeName::parse("n").unwrap()) };
     let link = Arc::new(Link::connect(&options).await.unwrap());
     provision::provision(&link, &Layout::default()).await.unwrap();
+    link
+}
+
+async fn room(server: &Server) -> (Arc<Link>, BlobRoom) {
+    let link = link(server).await;
     (link.clone(), BlobRoom::new(link))
 }
 

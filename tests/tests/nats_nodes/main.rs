@@ -2,3 +2,4 @@
 
 mod blobs;
 mod process;
+mod steer;

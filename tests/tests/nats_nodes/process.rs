@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use callboard_tests::nats::Server;
+use callboard_tests::nats::{Config, Server};
 use callboard_tests::programs;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,9 +24,13 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
         // Built before anything is timed.
         programs::callboard();
-        Self { server: Server::start(), folder: tempfile::tempdir().unwrap(), nodes: Vec::new() }
+        Self { server: Server::with(config), folder: tempfile::tempdir().unwrap(), nodes: Vec::new() }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -101,8 +105,9 @@ fn near(site: &Site, sources: &Path) -> Value {
     serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&out.stderr)))
 }
 
+/// What was said beside the data, as one line: a terminal's width breaks it anywhere.
 fn told(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
+    String::from_utf8_lossy(&out.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[track_caller]
@@ -266,4 +271,46 @@ fn an_unprovisioned_server_names_the_command_that_helps() {
     let again = site.json(&["provision"]);
     assert!(again["streams"].as_array().unwrap().iter().all(|stream| stream[1] == "unchanged"), "{again}");
     assert!(site.far(&["node", "ls"]).status.success());
+}
+
+#[test]
+fn a_program_of_ten_lines_is_a_whole_node() {
+    let mut site = Site::new();
+    site.start(&["a"], &["--serve", "diag.echo"]);
+    let mut own = Command::new(programs::example("own_node"));
+    own.args(["--name", "c", "--broker", &site.server.url()]).env("HOME", site.folder.path());
+    site.nodes.push(("c".into(), own.spawn().unwrap()));
+    std::fs::write(site.log("c"), "").unwrap();
+    let there = |site: &Site| site.json(&["node", "ls"]).as_array().unwrap().len() == 2;
+    site.until("the node of its own is listed", there);
+    let said = site.far(&["agent", "ask", "shout.text", "\"otters float\""]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "OTTERS FLOAT\n", "{}", told(&said));
+    assert!(site.far(&["node", "drain", "c"]).status.success());
+    assert!(site.child("c").wait().unwrap().success());
+
+    let mut wrong = Command::new(programs::example("own_node"));
+    let out = wrong.args(["--nmae", "c"]).output().unwrap();
+    assert!(!out.status.success() && told(&out).contains("there is no option --nmae"), "{}", told(&out));
+}
+
+#[test]
+fn wrong_credentials_are_told_as_such_and_right_ones_work() {
+    let mut site = Site::with(Config::text("authorization { user: ops, password: secret }"));
+    for words in [&["node", "ls"][..], &["node", "start", "--name", "a"], &["tree"]] {
+        let out = site.far(words);
+        assert_eq!(out.status.code(), Some(3), "{words:?} {}", told(&out));
+        assert!(told(&out).contains("does not accept these credentials"), "{}", told(&out));
+    }
+    let log = std::fs::File::create(site.log("a")).unwrap();
+    let mut node = site.command(&["node", "start", "--name", "a", "--serve", "diag.echo"]);
+    let address = site.server.url_as("ops", "secret");
+    node.env("CALLBOARD_BROKER", &address).stderr(log);
+    site.nodes.push(("a".into(), node.spawn().unwrap()));
+    let listed = |site: &Site| {
+        let out = site.command(&["node", "ls"]).env("CALLBOARD_BROKER", &address).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).contains("\na ")
+    };
+    site.until("the node is listed", listed);
+    let log = std::fs::read_to_string(site.log("a")).unwrap();
+    assert!(!log.contains("secret"), "{log}");
 }

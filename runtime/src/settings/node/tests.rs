@@ -73,3 +73,19 @@ fn no_two_settings_share_a_name() {
         assert_eq!(names.len(), SETTINGS.len());
     }
 }
+
+#[test]
+fn the_reference_names_every_setting_under_all_its_names() {
+    let page = include_str!("../../../../docs/reference/node.md");
+    for Setting { key, variable, flag, .. } in SETTINGS {
+        let row = format!("| `{key}` | `{variable}` | `--{flag}` |");
+        assert!(page.contains(&row), "docs/reference/node.md lacks {row}");
+    }
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    Config::from_toml("node.toml", example).unwrap();
+    // Every key of the file stands in the example, if only as a comment.
+    for key in SETTINGS.iter().filter_map(|setting| setting.key.rsplit('.').next()) {
+        let set = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+        assert!(key == "password" || example.lines().any(set), "the example lacks {key}");
+    }
+}
