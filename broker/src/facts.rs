@@ -16,12 +16,30 @@ use crate::event::{self, NewEvent};
 use crate::id::NodeName;
 use crate::messages::{Address, Message};
 use crate::payload::{MAX_PAYLOAD, Payload};
-use crate::queue::{Held, Place, Spent};
+use crate::queue::{Place, Spent};
 use crate::state::{Change, Scope};
 use crate::task::{Outcome, Status, Task};
 
 /// Who says what the wing itself decided.
 pub const SELF: &str = "callboard";
+
+/// Where a task stood when the wing ended it.
+#[derive(Clone, Debug, Default)]
+pub struct Stood {
+    /// Attempts begun.
+    pub attempts: u32,
+    /// How often it was handed out.
+    pub claims: u32,
+    /// Who held it, and since when.
+    pub held: Option<(NodeName, Millis)>,
+}
+
+impl From<&Place> for Stood {
+    fn from(place: &Place) -> Self {
+        let held = place.held.as_ref().map(|held| (held.node.clone(), held.since));
+        Self { attempts: place.item.attempts(), claims: place.item.claims, held }
+    }
+}
 
 /// Checks a task at the door: that it belongs to its run and fits the limits. The size of its input.
 ///
@@ -160,24 +178,24 @@ pub fn not_before(now: Millis, delay: Duration) -> Millis {
 }
 
 /// The dead letter and the outcome of a task that the queue found spent; the letter is stored first.
-pub fn spent(task: &Task, place: &Place, why: Spent, now: Millis) -> (NewDeadLetter, Outcome) {
+pub fn spent(task: &Task, stood: &Stood, why: Spent, now: Millis) -> (NewDeadLetter, Outcome) {
     let (reason, status, error) = match why {
         Spent::Expired => {
             (Reason::Expired, Status::Expired, remote(code::EXPIRED, "its deadline passed before it was done".into()))
         }
         Spent::TooManyClaims => {
-            let message = format!("it was claimed {} times and no attempt came to an end", place.item.claims);
+            let message = format!("it was claimed {} times and no attempt came to an end", stood.claims);
             (Reason::TooManyClaims, Status::Failed, remote(code::ATTEMPTS, message))
         }
     };
     let letter = dead_task(task, reason, Some(error.message.clone()));
-    (letter, decided(task, place, status, error, now))
+    (letter, decided(task, stood, status, error, now))
 }
 
-/// The outcome of a task that was cancelled; `place` where it stood in the queue.
-pub fn cancelled(task: &Task, place: &Place, by: &str, now: Millis) -> Outcome {
+/// The outcome of a task that was cancelled.
+pub fn cancelled(task: &Task, stood: &Stood, by: &str, now: Millis) -> Outcome {
     let error = Remote { class: Class::Cancelled, ..remote(code::CANCELLED, by.into()) };
-    decided(task, place, Status::Cancelled, error, now)
+    decided(task, stood, Status::Cancelled, error, now)
 }
 
 /// The outcome of a task that was stored as not to be begun.
@@ -236,14 +254,9 @@ pub fn dead_message(message: &Message, reason: Reason, error: Option<String>) ->
     }
 }
 
-fn decided(task: &Task, place: &Place, status: Status, error: Remote, now: Millis) -> Outcome {
-    let held: Option<&Held> = place.held.as_ref();
-    Outcome {
-        attempt: place.item.attempts(),
-        node: held.map(|h| h.node.clone()),
-        started_at: held.map(|h| h.since),
-        ..Outcome::of(task, status, Some(error), now)
-    }
+fn decided(task: &Task, stood: &Stood, status: Status, error: Remote, now: Millis) -> Outcome {
+    let (node, started_at) = stood.held.clone().unzip();
+    Outcome { attempt: stood.attempts, node, started_at, ..Outcome::of(task, status, Some(error), now) }
 }
 
 fn remote(code: &str, message: String) -> Remote {

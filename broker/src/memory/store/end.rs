@@ -33,7 +33,7 @@ impl Store {
     /// Gives up a task that the queue found spent and has removed: first the dead letter, then the outcome.
     pub(super) fn spend(&mut self, place: &Place, why: Spent, now: Millis) {
         let Some(kept) = self.tasks.get(&place.item.task) else { return };
-        let (letter, outcome) = facts::spent(&kept.task, place, why, now);
+        let (letter, outcome) = facts::spent(&kept.task, &place.into(), why, now);
         self.dead.keep(letter, now);
         let tell = Revoked::Ended(outcome.status);
         self.end(outcome, 0, Some(tell), now);
@@ -68,7 +68,7 @@ impl Store {
             let Some(kept) = self.tasks.get(&id) else { continue };
             next.extend(kept.delegated().filter(|child| seen.insert((*child).clone())).cloned());
             if let Some(place) = self.queue.get(&id) {
-                let outcome = facts::cancelled(&kept.task, place, by, now);
+                let outcome = facts::cancelled(&kept.task, &place.into(), by, now);
                 self.end(outcome, 0, Some(Revoked::Ended(Status::Cancelled)), now);
                 cancelled.push(id);
             }

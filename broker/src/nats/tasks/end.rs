@@ -3,11 +3,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::room::{Appended, Room};
-use crate::clock::Millis;
-use crate::code;
-use crate::dead_letter::Reason;
-use crate::error::{Class, Error, Remote, Result};
-use crate::facts;
+use crate::error::{Error, Result};
+use crate::facts::{self, Stood};
 use crate::id::{RunId, TaskId};
 use crate::nats::names;
 use crate::nats::record::{EndMark, Story, end_document, parse_subject};
@@ -30,12 +27,11 @@ impl Room {
     ) -> Result<bool> {
         let now = self.now();
         let outcome = match why {
-            None => ended(task, story, Status::Cancelled, cancelled("the end of its parent"), now),
+            None => facts::cancelled(task, &story.into(), "the end of its parent", now),
             Some(spent) => {
-                let (reason, status, error) = given_up(story, spent);
-                let letter = facts::dead_task(task, reason, Some(error.message.clone()));
+                let (letter, outcome) = facts::spent(task, &story.into(), spent, now);
                 self.dead.bury_task(&letter).await?;
-                ended(task, story, status, error, now)
+                outcome
             }
         };
         let Appended::At(_) = self.write_end(task, &outcome, story.last).await? else { return Ok(false) };
@@ -82,7 +78,7 @@ impl Room {
             let Some(task) = story.task.clone().or_else(|| queued.as_ref().map(|(task, ..)| task.clone())) else {
                 return Ok(false);
             };
-            let outcome = ended(&task, &story, Status::Cancelled, cancelled(by), self.now());
+            let outcome = facts::cancelled(&task, &(&story).into(), by, self.now());
             if let Appended::At(_) = self.write_end(&task, &outcome, story.last).await? {
                 self.held.revoke(id, Revoked::Ended(Status::Cancelled));
                 if let Some((.., seq)) = queued {
@@ -168,32 +164,9 @@ fn children(run: &HashMap<TaskId, Story>, parent: &TaskId) -> Vec<TaskId> {
     found.into_iter().map(|(_, id)| id).collect()
 }
 
-fn ended(task: &Task, story: &Story, status: Status, error: Remote, now: Millis) -> Outcome {
-    Outcome {
-        attempt: story.attempts,
-        node: story.held.as_ref().map(|held| held.node.clone()),
-        started_at: story.held.as_ref().map(|held| held.since),
-        ..Outcome::of(task, status, Some(error), now)
+impl From<&Story> for Stood {
+    fn from(story: &Story) -> Self {
+        let held = story.held.as_ref().map(|held| (held.node.clone(), held.since));
+        Self { attempts: story.attempts, claims: story.claims, held }
     }
-}
-
-fn cancelled(by: &str) -> Remote {
-    remote(Class::Cancelled, code::CANCELLED, by.to_owned())
-}
-
-fn given_up(story: &Story, why: Spent) -> (Reason, Status, Remote) {
-    match why {
-        Spent::Expired => {
-            let message = "its deadline passed before it was done".to_owned();
-            (Reason::Expired, Status::Expired, remote(Class::Permanent, code::EXPIRED, message))
-        }
-        Spent::TooManyClaims => {
-            let message = format!("it was claimed {} times and no attempt came to an end", story.claims);
-            (Reason::TooManyClaims, Status::Failed, remote(Class::Permanent, code::ATTEMPTS, message))
-        }
-    }
-}
-
-fn remote(class: Class, code: &str, message: String) -> Remote {
-    Remote { class, code: code.into(), message, retry_after_ms: None, partial: None, fatal: false }
 }

@@ -40,7 +40,7 @@ pub(super) fn spent(turn: &mut Turn<'_>, place: &Place, why: Spent) -> Done<()> 
         Err(Fault::Damaged { .. }) => stand_in(place, turn.now),
         read => read?,
     };
-    let (letter, outcome) = facts::spent(&task, place, why, turn.now);
+    let (letter, outcome) = facts::spent(&task, &place.into(), why, turn.now);
     dead::store(turn, letter)?;
     let_go(turn, place, outcome.status);
     record(turn, place, &task, outcome, None)
@@ -48,7 +48,7 @@ pub(super) fn spent(turn: &mut Turn<'_>, place: &Place, why: Spent) -> Done<()> 
 
 /// A task that somebody no longer wants.
 pub(super) fn cancelled(turn: &mut Turn<'_>, place: &Place, task: &Task, by: &str) -> Done<()> {
-    let outcome = facts::cancelled(task, place, by, turn.now);
+    let outcome = facts::cancelled(task, &place.into(), by, turn.now);
     let_go(turn, place, Status::Cancelled);
     record(turn, place, task, outcome, None)
 }
