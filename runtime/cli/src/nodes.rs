@@ -102,15 +102,7 @@ impl Nodes {
 
     /// What all nodes serve together, by name.
     pub(crate) async fn served(&self) -> Result<Vec<String>, Failure> {
-        let mut names: Vec<String> = Vec::new();
-        for said in self.all("served").await? {
-            let list = said.answer.ok().unwrap_or_default();
-            let served = list.as_array().into_iter().flatten().filter_map(|one| one["capability"].as_str());
-            names.extend(served.map(str::to_owned));
-        }
-        names.sort();
-        names.dedup();
-        Ok(names)
+        Ok(service::served(&self.wing.link).await?.into_iter().collect())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Asking nodes, and which there are.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,6 +34,30 @@ pub async fn nodes(link: &Link) -> Result<Vec<Present>> {
     nodes.retain(|node| node.state != "gone");
     nodes.sort_by(|a, b| a.node.as_str().cmp(b.node.as_str()));
     Ok(nodes)
+}
+
+/// What the nodes that are there serve together, by name: from what they write, so that a client need not be allowed to
+/// ask them.
+///
+/// # Errors
+/// `Unavailable`; `Denied`.
+pub async fn served(link: &Link) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Serves {
+        boot: u32,
+        capabilities: BTreeMap<String, u32>,
+    }
+    let there = nodes(link).await?;
+    let mut served = BTreeSet::new();
+    for raw in link.last_of(names::SHARED, &[names::served("*")], None).await? {
+        let node = raw.subject.rsplit('.').next().unwrap_or_default();
+        let Ok(serves) = serde_json::from_slice::<Serves>(&raw.body) else { continue };
+        // What an earlier incarnation wrote is of no use.
+        if there.iter().any(|one| one.node.as_str() == node && one.boot == serves.boot) {
+            served.extend(serves.capabilities.into_keys());
+        }
+    }
+    Ok(served)
 }
 
 /// Asks a node.

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use client::{Present, ask, nodes};
+pub use client::{Present, ask, nodes, served};
 pub use sizes::{Size, Sizes, resize, sizes};
 
 use super::js::receive;
