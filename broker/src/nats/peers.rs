@@ -4,7 +4,7 @@
 //! neighbours in the ring of names four times a second. One that is frozen still listens; it is known by the silence of
 //! its presence. Either way its claims are ended in their logs, so a node that only seemed to be gone can record nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::js::receive;
 use super::link::{Link, Notice};
 use super::messages::{NatsMessages, NodeState};
 use super::names;
-use super::tasks::TaskRoom;
+use super::tasks::{FRESH, TaskRoom};
 use crate::error::{Error, Result};
 use crate::id::NodeName;
 
@@ -26,8 +26,12 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const STRIKES: u32 = 2;
 /// How many neighbours a node looks after.
 const NEIGHBOURS: usize = 2;
-/// After its own connection comes back a node gives the others this long to do the same.
+/// After its own connection comes back a node gives those of whom it has not heard since this long to do the same.
 const GRACE: Duration = Duration::from_secs(5);
+/// After its own connection comes back: when it is looked for tasks that were on their way to somebody.
+const RESCUE_AFTER: Duration = Duration::from_millis(500);
+/// The answer of a node that is asked about a task that it holds.
+pub(super) const HELD: &str = "held";
 /// How often all claims are looked through for holders that nobody has seen: those that were gone before this node came.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// When that is done for the first time: signs of life of all who are there have been heard by then.
@@ -40,10 +44,16 @@ pub(super) struct Watch {
     messages: Weak<NatsMessages>,
     /// The nodes that were there at the last look, with their incarnations.
     there: BTreeMap<NodeName, u32>,
-    strikes: BTreeMap<NodeName, u32>,
-    /// When others may be given up, and when all claims are looked through.
+    /// How often in a row nobody listened in the place of which incarnation.
+    strikes: BTreeMap<NodeName, (u32, u32)>,
+    /// When those may be given up who have not been heard since the connection was there.
     trusts: Instant,
+    /// When tasks are looked for that were on their way when the connection broke.
+    rescue: Option<Instant>,
+    /// When all claims are looked through.
     sweep: Instant,
+    /// When it was last looked who is there.
+    looked: Instant,
 }
 
 /// Answers whoever asks whether this node is there, and watches the others.
@@ -56,12 +66,11 @@ pub(super) async fn start(link: Arc<Link>, tasks: &Arc<TaskRoom>, messages: &Arc
     let (answering, here) = (link.clone(), Arc::downgrade(tasks));
     tokio::spawn(async move {
         while let Some(question) = receive(&mut asked).await {
-            if here.strong_count() == 0 {
-                return;
-            }
+            let Some(tasks) = here.upgrade() else { return };
             if let Some(reply) = question.reply {
+                let answer = if tasks.holds(&question.payload) { HELD } else { "" };
                 // Whoever asked asks again.
-                let _ = answering.publish(reply.to_string(), Bytes::new()).await;
+                let _ = answering.publish(reply.to_string(), answer.into()).await;
             }
         }
     });
@@ -73,7 +82,9 @@ pub(super) async fn start(link: Arc<Link>, tasks: &Arc<TaskRoom>, messages: &Arc
         there: BTreeMap::new(),
         strikes: BTreeMap::new(),
         trusts: now,
+        rescue: None,
         sweep: now + FIRST_SWEEP,
+        looked: now,
     };
     tokio::spawn(watch.run());
     Ok(())
@@ -91,15 +102,17 @@ impl Watch {
                     Ok(Notice::Disconnected) => connected = false,
                     Ok(Notice::Connected) | Err(RecvError::Lagged(_)) => {
                         connected = true;
-                        (self.trusts, self.sweep) = (Instant::now() + GRACE, Instant::now() + GRACE);
+                        let now = Instant::now();
+                        (self.trusts, self.sweep, self.rescue) = (now + GRACE, now + GRACE, Some(now + RESCUE_AFTER));
                         self.strikes.clear();
+                        self.looked = now;
                     }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return,
                 },
                 _ = ticks.tick() => {
                     let (Some(tasks), Some(messages)) = (self.tasks.upgrade(), self.messages.upgrade()) else { return };
-                    if connected && Instant::now() >= self.trusts {
+                    if connected {
                         self.look(&tasks, &messages).await;
                     }
                 }
@@ -108,29 +121,38 @@ impl Watch {
     }
 
     async fn look(&mut self, tasks: &TaskRoom, messages: &NatsMessages) {
+        if std::mem::replace(&mut self.looked, Instant::now()).elapsed() > FRESH {
+            // This process was stopped: what others have said meanwhile has yet to be heard.
+            return;
+        }
         let nodes = messages.nodes();
         let there: BTreeMap<NodeName, u32> =
             nodes.into_iter().filter(|one| one.state != NodeState::Gone).map(|one| (one.node, one.boot)).collect();
         let before = std::mem::replace(&mut self.there, there);
         for (node, boot) in before {
             if self.there.get(&node) != Some(&boot) {
-                self.go_on(tasks, &node).await;
+                self.go_on(tasks, &node, Some(boot)).await;
             }
         }
-        for node in self.unheard().await {
-            self.there.remove(&node);
-            self.go_on(tasks, &node).await;
+        for node in self.unheard(messages).await {
+            let boot = self.there.remove(&node);
+            self.go_on(tasks, &node, boot).await;
+        }
+        if self.rescue.is_some_and(|at| Instant::now() >= at) {
+            self.rescue = None;
+            self.rescue(tasks).await;
         }
         if Instant::now() >= self.sweep {
             self.sweep = Instant::now() + SWEEP_EVERY;
             if let Err(error) = self.look_through(tasks).await {
                 tracing::debug!(%error, "the claims could not be looked through");
             }
+            self.rescue(tasks).await;
         }
     }
 
     /// The neighbours that nobody could be found for.
-    async fn unheard(&mut self) -> Vec<NodeName> {
+    async fn unheard(&mut self, messages: &NatsMessages) -> Vec<NodeName> {
         let after = self.there.keys().filter(|node| **node > self.link.node);
         let around = self.there.keys().filter(|node| **node < self.link.node);
         let neighbours: Vec<NodeName> = after.chain(around).take(NEIGHBOURS).cloned().collect();
@@ -148,30 +170,46 @@ impl Watch {
                 self.strikes.remove(&node);
                 continue;
             }
-            let strikes = self.strikes.entry(node.clone()).or_default();
-            *strikes += 1;
-            if *strikes >= STRIKES {
+            if Instant::now() < self.trusts && !messages.has_heard(&node) {
+                continue;
+            }
+            let boot = self.there.get(&node).copied().unwrap_or_default();
+            let before = self.strikes.get(&node).filter(|(of, _)| *of == boot).map_or(0, |(_, strikes)| *strikes);
+            self.strikes.insert(node.clone(), (boot, before + 1));
+            if before + 1 >= STRIKES {
                 unheard.push(node);
             }
         }
         unheard
     }
 
-    async fn go_on(&self, tasks: &TaskRoom, node: &NodeName) {
-        match tasks.take_over(node, self.there.get(node).copied()).await {
+    /// Goes on with what an incarnation of a node held; without one, with what the node held that is not there.
+    async fn go_on(&mut self, tasks: &TaskRoom, node: &NodeName, gone: Option<u32>) {
+        match tasks.take_over(node, |boot| gone.is_none_or(|gone| boot == gone)).await {
             Ok(taken) if taken.is_empty() => {}
             Ok(taken) => tracing::warn!(%node, tasks = taken.len(), "a node is gone, what it held goes on elsewhere"),
-            // The next look through all claims finds them again.
-            Err(error) => tracing::warn!(%node, %error, "what a node held could not be taken over"),
+            Err(error) => {
+                tracing::warn!(%node, %error, "what a node held could not be taken over");
+                // The next look finds it gone again, or back.
+                self.there.extend(gone.map(|boot| (node.clone(), boot)));
+            }
+        }
+        self.rescue(tasks).await;
+    }
+
+    /// Tasks may have been handed to a node that never came to claim them.
+    async fn rescue(&self, tasks: &TaskRoom) {
+        if let Err(error) = tasks.rescue().await {
+            tracing::debug!(%error, "tasks on their way to a node that is gone come again by the server's own timer");
         }
     }
 
     /// Takes over from holders that are not there, whoever they were.
-    async fn look_through(&self, tasks: &TaskRoom) -> Result<()> {
-        let holders: BTreeSet<NodeName> = tasks.holders().await?;
-        for node in holders {
-            if node != self.link.node && !self.there.contains_key(&node) {
-                self.go_on(tasks, &node).await;
+    async fn look_through(&mut self, tasks: &TaskRoom) -> Result<()> {
+        for node in tasks.holders().await? {
+            let late = self.looked.elapsed() > FRESH;
+            if !late && node != self.link.node && !self.there.contains_key(&node) {
+                self.go_on(tasks, &node, None).await;
             }
         }
         Ok(())

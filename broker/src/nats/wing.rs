@@ -60,7 +60,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
     if options.works {
         requests::answer(&link, &tasks, &dead).await?;
         // An incarnation of this name that came before is gone, or is to go.
-        tasks.take_over(&options.node, Some(link.boot)).await?;
+        tasks.take_over(&options.node, |boot| boot != link.boot).await?;
     }
     let messages = NatsMessages::join(link.clone(), keeper, options.works).await?;
     if options.works {
@@ -109,6 +109,6 @@ impl Wing {
     /// # Errors
     /// `Unavailable`; what was given back until then is.
     pub async fn take_over(&self, node: &NodeName, alive: Option<u32>) -> Result<Vec<TaskId>> {
-        self.tasks.take_over(node, alive).await
+        self.tasks.take_over(node, |boot| Some(boot) != alive).await
     }
 }

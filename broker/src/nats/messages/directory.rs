@@ -1,7 +1,8 @@
 //! Who is there and what they serve, as far as this node has heard.
 //!
 //! It only decides: time is an argument. A node is there while it gives signs of life; while our own connection is
-//! broken, or this process was stopped, nobody is given up, because we could not have heard them.
+//! broken, or this process was stopped, nobody is given up, because we could not have heard them. A connection that holds
+//! everything back does not say so: it is known by our own signs of life, which no longer come back to us.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -105,6 +106,8 @@ struct Node {
     presence: Presence,
     /// Until when its silence is no sign.
     until: Instant,
+    /// Whether it has been heard since our connection was there.
+    heard: bool,
 }
 
 /// What has been heard.
@@ -116,6 +119,8 @@ pub(super) struct Directory {
     seats: HashMap<Address, Arc<[Arc<Seat>]>>,
     connected: bool,
     looked: Instant,
+    /// When our own sign of life last came back; never for one that may not give any.
+    echo: Option<Instant>,
     random: u32,
 }
 
@@ -141,6 +146,7 @@ impl Directory {
             seats: HashMap::new(),
             connected: true,
             looked: now,
+            echo: None,
             random: 0x9E37_79B9,
         }
     }
@@ -148,6 +154,7 @@ impl Directory {
     /// A sign of life. `own` is this node's.
     pub(super) fn beat(&mut self, presence: Presence, own: &Presence, now: Instant) -> Told {
         if presence.node == self.me {
+            self.echo = self.echo.max((presence.boot == own.boot).then_some(now));
             let later = (presence.since, presence.boot) > (own.since, own.boot);
             return if presence.boot != own.boot && later { Told::Successor } else { Told::Known };
         }
@@ -159,7 +166,7 @@ impl Directory {
             }
             return if known { Told::Gone } else { Told::Known };
         }
-        let node = Node { until: now + SILENT, presence };
+        let node = Node { until: now + SILENT, heard: true, presence };
         let before = self.nodes.get(&name).map(|node| (node.presence.boot, node.presence.since, node.presence.state));
         // What a predecessor left in the bucket is no news.
         if before.is_some_and(|(boot, since, _)| boot != node.presence.boot && since > node.presence.since) {
@@ -203,7 +210,8 @@ impl Directory {
 
     /// Those whose silence has lasted too long, from now on gone.
     pub(super) fn look(&mut self, now: Instant) -> Vec<Arc<str>> {
-        if now.duration_since(std::mem::replace(&mut self.looked, now)) > STOPPED {
+        let stopped = now.duration_since(std::mem::replace(&mut self.looked, now)) > STOPPED;
+        if stopped || self.echo.is_some_and(|echo| now.duration_since(echo) > STOPPED) {
             self.spare(now + SILENT);
         }
         if !self.connected {
@@ -223,6 +231,8 @@ impl Directory {
     /// It is there again; others may take a little longer.
     pub(super) fn connected(&mut self, now: Instant) {
         self.connected = true;
+        self.echo = None;
+        self.nodes.values_mut().for_each(|node| node.heard = false);
         self.spare(now + GRACE);
     }
 
@@ -240,6 +250,11 @@ impl Directory {
         let mut nodes: Vec<Presence> = self.nodes.values().map(|node| node.presence.clone()).collect();
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         nodes
+    }
+
+    /// Whether a node has given a sign of life since our connection was there.
+    pub(super) fn has_heard(&self, node: &NodeName) -> bool {
+        self.nodes.get(node.as_str()).is_some_and(|node| node.heard)
     }
 
     /// The less loaded of two that are drawn by their slots, leaving `tried` out.

@@ -214,6 +214,11 @@ impl NatsMessages {
         lock(&self.exchange.directory).nodes()
     }
 
+    /// Whether a node has given a sign of life since the connection was there.
+    pub(crate) fn has_heard(&self, node: &crate::id::NodeName) -> bool {
+        lock(&self.exchange.directory).has_heard(node)
+    }
+
     /// Resolves when another process has taken over the name of this node: it has to end.
     pub async fn replaced(&self) {
         let mut replaced = self.exchange.replaced.subscribe();

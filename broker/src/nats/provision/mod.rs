@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use layout::Layout;
-pub(crate) use layout::{consumer, in_memory};
+pub(crate) use layout::in_memory;
 
 use super::js::ApiError;
 use super::link::Link;
 use super::names;
 use crate::error::{Error, Result};
 use crate::subject::CapabilityName;
+use crate::task::Priority;
 
 /// The oldest server that can do what is asked of it.
 pub const OLDEST: (u64, u64) = (2, 12);
@@ -103,14 +104,20 @@ pub(crate) async fn renew_memory(link: &Link, layout: &Layout) -> Result<()> {
 /// Makes the three consumers of a capability, or finds them.
 pub(crate) async fn consumers(link: &Link, capability: &CapabilityName) -> Result<()> {
     for urgency in names::PRIORITIES {
-        let config = consumer(capability, urgency);
-        let (name, filter) = (names::consumer(capability, urgency), names::consumer_filter(capability, urgency));
-        let verb = format!("CONSUMER.CREATE.{}.{name}.{filter}", names::TASKS);
-        let said = link.api(&verb, json!({ "stream_name": names::TASKS, "config": config, "action": "" })).await?;
-        let said = said.map_err(|e| e.into_error(&name))?;
-        same(&name, &config, &said["config"])?;
+        consumer(link, capability, urgency).await?;
     }
     Ok(())
+}
+
+/// Makes the consumer of one priority of a capability, or finds it: what the server says of it.
+pub(crate) async fn consumer(link: &Link, capability: &CapabilityName, urgency: Priority) -> Result<Value> {
+    let config = layout::consumer(capability, urgency);
+    let (name, filter) = (names::consumer(capability, urgency), names::consumer_filter(capability, urgency));
+    let verb = format!("CONSUMER.CREATE.{}.{name}.{filter}", names::TASKS);
+    let said = link.api(&verb, json!({ "stream_name": names::TASKS, "config": config, "action": "" })).await?;
+    let said = said.map_err(|e| e.into_error(&name))?;
+    same(&name, &config, &said["config"])?;
+    Ok(said)
 }
 
 fn check_version(link: &Link) -> Result<String> {

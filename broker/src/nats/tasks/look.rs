@@ -143,23 +143,17 @@ impl Room {
         Ok(Some(subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default()))
     }
 
-    /// All tasks that somebody holds.
-    pub(super) async fn in_progress(&self) -> Result<Vec<InProgress>> {
-        let mut held = Vec::new();
-        let mut from = 1;
-        loop {
-            let page = self.link.page(names::TASKS, "cb.v1.task.>", from, GATHER).await?;
-            let addresses = page.iter().filter_map(|raw| entry::address(&raw.subject).ok());
-            let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
-            for (task, story) in ids.iter().zip(self.glance(&ids).await?) {
-                let last = story.last;
-                held.extend(story.held.map(|held| InProgress { task: task.clone(), last, held }));
-            }
-            match page.last() {
-                Some(last) if last.pending > 0 => from = last.seq + 1,
-                _ => return Ok(held),
-            }
+    /// The tasks that somebody holds, of those that stand in the queue from `from` on: as many as one look takes in, and
+    /// where the next begins.
+    pub(super) async fn in_progress(&self, from: u64) -> Result<(Vec<InProgress>, Option<u64>)> {
+        let page = self.link.page(names::TASKS, "cb.v1.task.>", from, GATHER).await?;
+        let addresses = page.iter().filter_map(|raw| entry::address(&raw.subject).ok());
+        let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
+        let (mut found, stories) = (Vec::new(), self.glance(&ids).await?);
+        for (task, Story { last, held, .. }) in ids.into_iter().zip(stories) {
+            found.extend(held.map(|held| InProgress { task, last, held }));
         }
+        Ok((found, page.last().filter(|last| last.pending > 0).map(|last| last.seq + 1)))
     }
 
     async fn depth_by_consumers(&self) -> Result<Vec<(CapabilityName, Depth)>> {

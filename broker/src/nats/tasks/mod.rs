@@ -36,6 +36,7 @@ mod wait;
 use std::time::Duration;
 
 pub(crate) use room::TaskRoom;
+pub(super) use takeover::FRESH;
 
 use crate::BoxFuture;
 use crate::error::Result;

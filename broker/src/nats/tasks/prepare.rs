@@ -10,6 +10,7 @@ use super::entry::{self, Entry};
 use super::held::{Delayed, Held, lapse};
 use super::pull::Pulled;
 use super::room::{Appended, Room, text};
+use super::takeover::{Standing, UNCLEAR};
 use crate::clock::Millis;
 use crate::dead_letter::{NewDeadLetter, Reason};
 use crate::error::{Error, Result};
@@ -91,6 +92,16 @@ impl Room {
             if story.not_before > now {
                 self.come_back(&entry.task, &pulled.ack, story.not_before, now).await;
                 return Ok(None);
+            }
+            if let Some(held) = &story.held {
+                match self.inquire(&entry.task.id, held).await {
+                    Standing::Free => {}
+                    Standing::Held => return Ok(None),
+                    Standing::Unclear => {
+                        self.nak(&pulled.ack, UNCLEAR).await;
+                        return Ok(None);
+                    }
+                }
             }
             let ends = if orphan { Some(None) } else { spent(&story, &entry.task, now).map(Some) };
             if let Some(spent) = ends {

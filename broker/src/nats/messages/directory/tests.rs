@@ -65,13 +65,30 @@ fn silence_counts_only_while_we_could_have_heard() {
     d.disconnected();
     (2_100..9_000).step_by(100).for_each(|ms| assert!(d.look(at(ms)).is_empty()));
     d.connected(at(9_000));
+    assert!(!d.has_heard(&node("a")), "not since then");
     (9_000..14_000).step_by(100).for_each(|ms| assert!(d.look(at(ms)).is_empty(), "grace"));
     assert_eq!(d.look(at(14_000)).len(), 1);
 
     d.beat(presence("a", 7, 1), &me, at(14_000));
+    assert!(d.has_heard(&node("a")));
     assert!(d.look(at(60_000)).is_empty(), "this process was stopped");
     assert!(d.look(at(61_000)).is_empty());
     assert_eq!(d.look(at(62_000)).len(), 1);
+}
+
+#[test]
+fn nobody_is_given_up_on_a_connection_that_holds_everything_back() {
+    let now = Instant::now();
+    let (mut d, me) = directory(now);
+    let at = |ms| now + Duration::from_millis(ms);
+    d.beat(presence("a", 7, 1), &me, now);
+    d.beat(presence("me", 1, 100), &me, now);
+    (100..9_000).step_by(100).for_each(|ms| assert!(d.look(at(ms)).is_empty(), "our own signs do not come back"));
+    for ms in (9_000..11_000).step_by(100) {
+        d.beat(presence("me", 1, 100), &me, at(ms));
+        d.look(at(ms));
+    }
+    assert!(d.nodes().is_empty(), "ours come back and its do not");
 }
 
 #[test]
