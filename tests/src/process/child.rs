@@ -102,9 +102,23 @@ impl Child {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Stops its clock: its connections stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, which: &str) {
         let pid = self.process.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
-        asked.expect("there is a kill command");
+        let sent = Command::new("kill").args([which, &pid]).stderr(Stdio::null()).status();
+        sent.expect("there is a kill command");
     }
 
     /// Waits for its end.

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use callboard::broker::clock::Clock;
+
 /// One execution of the code of an agent, or of a step of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -13,6 +15,8 @@ pub struct Line {
     pub task: String,
     /// Its attempt.
     pub attempt: u32,
+    /// When it began, by the wall clock, in ms.
+    pub at: u64,
 }
 
 /// Opens a ledger to [`note`] executions in.
@@ -29,7 +33,8 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Of the file system.
 pub fn note(mut ledger: &File, what: &str, task: &str, attempt: u32) -> io::Result<()> {
     // One write at the end of the file, so lines of several threads stay whole.
-    ledger.write_all(format!("{what} {task} {attempt}\n").as_bytes())?;
+    let at = Clock::system().now();
+    ledger.write_all(format!("{what} {task} {attempt} {at}\n").as_bytes())?;
     ledger.sync_data()
 }
 
@@ -39,7 +44,8 @@ pub fn read(path: &Path) -> Vec<Line> {
     let line = |line: &str| {
         let mut parts = line.split(' ');
         let mut next = || parts.next().unwrap_or_default().to_owned();
-        Line { what: next(), task: next(), attempt: next().parse().unwrap_or(0) }
+        let (what, task) = (next(), next());
+        Line { what, task, attempt: next().parse().unwrap_or(0), at: next().parse().unwrap_or(0) }
     };
     text.lines().map(line).collect()
 }
