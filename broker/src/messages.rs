@@ -117,7 +117,7 @@ pub trait DeadMessages: Send + Sync + fmt::Debug {
 
 /// Takes one answer. Dropped without one, it tells the asker that the agent crashed.
 pub struct ReplyTo {
-    to: Box<str>,
+    to: Address,
     asker: watch::Receiver<()>,
     send: Option<Box<dyn FnOnce(Result<Payload>) + Send>>,
 }
@@ -126,7 +126,7 @@ impl ReplyTo {
     /// For wings: `send` is called exactly once, with the answer or with `Crashed`. The asker keeps the other end of
     /// `asker` for as long as it waits.
     pub fn new(to: &Address, asker: watch::Receiver<()>, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
-        Self { to: to.to_string().into(), asker, send: Some(Box::new(send)) }
+        Self { to: to.clone(), asker, send: Some(Box::new(send)) }
     }
 
     /// Answers.
@@ -156,7 +156,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if let Some(send) = self.send.take() {
-            let to = std::mem::take(&mut self.to);
+            let to = self.to.to_string().into();
             send(Err(Error::Crashed { to, reason: "it ended before it answered".into() }));
         }
     }

@@ -131,6 +131,11 @@ impl Mailbox {
         }
     }
 
+    /// How many wait and run, without waiting for anybody.
+    pub(crate) fn held(&self) -> usize {
+        self.limit - self.places.available_permits()
+    }
+
     fn take(&self) -> Option<Incoming> {
         loop {
             let now = Instant::now();
@@ -193,7 +198,7 @@ impl Inbox for Mailbox {
     fn fill(&self) -> Fill {
         Fill {
             waiting: self.waiting().messages.len(),
-            held: self.limit - self.places.available_permits(),
+            held: self.held(),
             limit: self.limit,
             refused: self.refused.load(Ordering::Relaxed),
         }

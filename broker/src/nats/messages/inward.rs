@@ -141,12 +141,9 @@ impl Exchange {
             return Ok(());
         }
         let asker = peer.serve(number, message.deadline);
-        let (to, answering, room) = (message.to.clone(), peer.clone(), self.room.clone());
+        let answering = peer.clone();
         let reply = move |message: &Message| {
-            let send = move |answer| {
-                let depth = room.fill(&to).map_or(0, |fill| fill.held);
-                answering.reply(number, answer, depth);
-            };
+            let send = move |answer| answering.reply(number, answer);
             Some(ReplyTo::new(&message.to, asker, send))
         };
         match self.room.deliver(message, reply) {

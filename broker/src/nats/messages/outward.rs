@@ -46,6 +46,9 @@ impl Exchange {
                 Ok(underway) => self.wait(underway).await,
                 Err(end) => Came::End(end),
             };
+            if let Came::Answer(Ok(answer), _) = last {
+                return Ok(answer);
+            }
             tried.push(seat);
             if !is_unbegun(&last) {
                 break;

@@ -4,7 +4,6 @@
 //! fills frames, and an idle lane waits for nothing. Whatever cannot wait itself, an answer or an acknowledgement, wakes
 //! the one writer of the node.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::lane::{Counts, End, Lane, Partials, Post};
-use crate::codec::{Kind, Top};
+use super::lane::{ByNumber, Counts, End, Lane, Partials, Post};
+use crate::codec::{Kind, MAX_RECORDS, Top};
 use crate::error::{Error, Result};
 use crate::id::NodeName;
 use crate::memory::mailroom::Mailbox;
@@ -23,6 +22,9 @@ use crate::messages::Message;
 use crate::nats::names;
 use crate::payload::Payload;
 use crate::told::Told;
+
+/// How often whoever sends a frame steps aside for those who add to it.
+const STEPS: usize = 4;
 
 /// What came of a message that was sent to a node.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ pub(super) struct Peer {
     subject: Subject,
     unheard: String,
     lane: Mutex<Lane<Waiter>>,
-    serving: Mutex<HashMap<u64, Serving>>,
+    serving: Mutex<ByNumber<Serving>>,
     pub(super) desk: Mutex<Desk>,
     writer: Arc<Writer>,
     queued: AtomicBool,
@@ -83,10 +85,10 @@ impl Writer {
     pub(super) async fn run(self: Arc<Self>, client: Client) {
         loop {
             self.wake.notified().await;
-            yield_now().await;
             let peers = std::mem::take(&mut *lock(&self.peers));
             for peer in peers {
                 peer.queued.store(false, Ordering::Release);
+                peer.gather().await;
                 peer.flush(&client).await;
             }
         }
@@ -152,9 +154,23 @@ impl Peer {
     /// Sends what has gathered, once everybody who is ready has added to it. Dropped meanwhile, the writer does it.
     pub(super) async fn flush_soon(self: &Arc<Self>, client: &Client) {
         let mut hand_on = HandOn { peer: self, done: false };
-        yield_now().await;
+        self.gather().await;
         self.flush(client).await;
         hand_on.done = true;
+    }
+
+    /// Steps aside for as long as others add to the frame. With several threads those who are ready do not all run
+    /// before whoever steps aside, so once is not enough; and for an idle lane it is one step.
+    async fn gather(&self) {
+        let mut before = 0;
+        for _ in 0..STEPS {
+            yield_now().await;
+            let gathered = lock(&self.lane).gathered();
+            if gathered <= before + 1 || gathered >= MAX_RECORDS {
+                return;
+            }
+            before = gathered;
+        }
     }
 
     async fn flush(self: &Arc<Self>, client: &Client) {
@@ -204,11 +220,12 @@ impl Peer {
     }
 
     /// Answers a question, unless its asker has gone.
-    pub(super) fn reply(self: &Arc<Self>, number: u64, answer: Result<Payload>, depth: usize) {
-        if self.served(number).is_none() {
+    pub(super) fn reply(self: &Arc<Self>, number: u64, answer: Result<Payload>) {
+        let Some(serving) = self.served(number) else {
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
-        }
+        };
+        let depth = serving.place.map_or(0, |(mailbox, _)| mailbox.held());
         let answer = answer.and_then(|payload| payload.json().map(|_| ()).map(|()| payload));
         match &answer {
             Ok(payload) => {

@@ -32,6 +32,7 @@ use pending::{Entry, LARGE, Pending};
 
 pub(crate) use bulk::Partials;
 pub(crate) use hear::Heard;
+pub(crate) use pending::ByNumber;
 
 /// Frames that are taken before they are acknowledged by a frame of their own.
 const ACK_AFTER: u32 = 64;
@@ -306,6 +307,11 @@ impl<W> Lane<W> {
     /// Whoever was sending has been stopped in the middle.
     pub(crate) fn stopped(&mut self) {
         self.sending = false;
+    }
+
+    /// Records that wait to be sent.
+    pub(crate) fn gathered(&self) -> usize {
+        self.out.gathered()
     }
 
     /// Whether something could go now.

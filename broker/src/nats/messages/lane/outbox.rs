@@ -62,6 +62,8 @@ pub(super) struct Outbox {
     /// The number of the last frame, and of the last one that was ever under way.
     last: u64,
     reached: u64,
+    /// Room that a frame is given at first: what the one before needed, and some.
+    usual: usize,
     /// How often the numbering began anew.
     epoch: u64,
     /// Of all that is not acknowledged.
@@ -71,7 +73,17 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { open: None, sealed: VecDeque::new(), cursor: 0, last: 0, reached: 0, epoch: 0, bytes: 0, waiting: 0 }
+        Self {
+            open: None,
+            sealed: VecDeque::new(),
+            cursor: 0,
+            last: 0,
+            reached: 0,
+            usual: 0,
+            epoch: 0,
+            bytes: 0,
+            waiting: 0,
+        }
     }
 
     /// Whether so many more bytes may wait.
@@ -90,9 +102,9 @@ impl Outbox {
         if self.open.as_ref().is_some_and(full) {
             self.seal(false);
         }
-        let opens = self.open.is_none();
+        let (opens, usual) = (self.open.is_none(), self.usual);
         self.open.get_or_insert_with(|| Open {
-            bytes: [0; HEAD].to_vec(),
+            bytes: blank(usual),
             records: 0,
             first: 0,
             asks: 0,
@@ -128,10 +140,18 @@ impl Outbox {
         self.waiting += 1;
     }
 
+    /// Records that are not under way.
+    pub(super) fn gathered(&self) -> usize {
+        let open = self.open.as_ref().map_or(0, |open| open.records);
+        self.sealed.iter().skip(self.cursor).map(|sealed| usize::from(sealed.records)).sum::<usize>()
+            + usize::from(open)
+    }
+
     /// Ends the open frame, if there is one.
     pub(super) fn seal(&mut self, piece: bool) {
         let Some(Open { bytes, records, first, asks, flags, since }) = self.open.take() else { return };
         self.last += 1;
+        self.usual = bytes.len() + bytes.len() / 4;
         let body = Body::Fresh(bytes);
         let sealed = Sealed { seq: self.last, first, asks, flags, piece, records, body, stamped: since };
         self.sealed.push_back(sealed);
@@ -277,6 +297,13 @@ impl Sealed {
         }
         (self.body, self.records, self.asks) = (Body::Fresh(kept), records, 0);
     }
+}
+
+/// The beginning of a frame, its head still to be written.
+fn blank(usual: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(usual.max(2 * HEAD));
+    bytes.resize(HEAD, 0);
+    bytes
 }
 
 fn put_head(bytes: &mut [u8], head: &Head) {

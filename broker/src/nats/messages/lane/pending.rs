@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// Numbers of large payloads have this bit, so that those of the others are contiguous within a frame.
 pub(super) const LARGE: u64 = 1 << 63;
 
+/// A table by numbers that we give out, or a peer of ours.
+pub(crate) type ByNumber<T> = HashMap<u64, T, BuildHasherDefault<AsItIs>>;
+
 /// One that waits.
 #[derive(Debug)]
 pub(super) struct Entry<W> {
@@ -26,7 +29,7 @@ pub(super) struct Entry<W> {
 /// The table. Numbers are given out in order and never twice.
 #[derive(Debug)]
 pub(super) struct Pending<W> {
-    entries: HashMap<u64, Entry<W>, BuildHasherDefault<AsItIs>>,
+    entries: ByNumber<Entry<W>>,
     last: u64,
     last_large: u64,
 }
@@ -90,7 +93,7 @@ impl<W> Pending<W> {
 
 /// Numbers that we give out ourselves are spread well enough as they are.
 #[derive(Default)]
-struct AsItIs(u64);
+pub(crate) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
