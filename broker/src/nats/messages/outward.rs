@@ -138,7 +138,8 @@ impl Exchange {
         let Underway { sent, seat, opened } = underway;
         let mut taken = Taken { seat, depth: None };
         if let Some(peer) = opened {
-            peer.flush_soon(&self.link.client).await;
+            // Few open a frame, and all would carry the room that sending one takes.
+            Box::pin(peer.flush_soon(&self.link.client)).await;
         }
         let came = sent.came().await;
         if let Came::Answer(_, depth) = &came {

@@ -166,7 +166,7 @@ impl Peer {
         for _ in 0..STEPS {
             yield_now().await;
             let gathered = lock(&self.lane).gathered();
-            if gathered <= before + 1 || gathered >= MAX_RECORDS {
+            if gathered <= before.max(1) || gathered >= MAX_RECORDS {
                 return;
             }
             before = gathered;

@@ -19,6 +19,9 @@ pub(super) const WINDOW: usize = 256;
 pub(super) const MAX_BYTES: usize = 8 << 20;
 pub(super) const MAX_WAITING: usize = 16_384;
 
+/// Frames whose room is kept for those to come.
+const SPARE: usize = 4;
+
 /// The frame that is being filled. Its head is written when it is sent.
 #[derive(Debug)]
 struct Open {
@@ -62,8 +65,8 @@ pub(super) struct Outbox {
     /// The number of the last frame, and of the last one that was ever under way.
     last: u64,
     reached: u64,
-    /// Room that a frame is given at first: what the one before needed, and some.
-    usual: usize,
+    /// Room of frames that are acknowledged, for those to come.
+    spare: Vec<Vec<u8>>,
     /// How often the numbering began anew.
     epoch: u64,
     /// Of all that is not acknowledged.
@@ -79,7 +82,7 @@ impl Outbox {
             cursor: 0,
             last: 0,
             reached: 0,
-            usual: 0,
+            spare: Vec::new(),
             epoch: 0,
             bytes: 0,
             waiting: 0,
@@ -102,9 +105,10 @@ impl Outbox {
         if self.open.as_ref().is_some_and(full) {
             self.seal(false);
         }
-        let (opens, usual) = (self.open.is_none(), self.usual);
+        let opens = self.open.is_none();
+        let spare = &mut self.spare;
         self.open.get_or_insert_with(|| Open {
-            bytes: blank(usual),
+            bytes: blank(spare.pop()),
             records: 0,
             first: 0,
             asks: 0,
@@ -151,7 +155,6 @@ impl Outbox {
     pub(super) fn seal(&mut self, piece: bool) {
         let Some(Open { bytes, records, first, asks, flags, since }) = self.open.take() else { return };
         self.last += 1;
-        self.usual = bytes.len() + bytes.len() / 4;
         let body = Body::Fresh(bytes);
         let sealed = Sealed { seq: self.last, first, asks, flags, piece, records, body, stamped: since };
         self.sealed.push_back(sealed);
@@ -222,11 +225,17 @@ impl Outbox {
             return Vec::new();
         }
         let count = self.sealed.iter().take_while(|sealed| sealed.seq <= ack).count();
-        let done: Vec<Sealed> = self.sealed.drain(..count).collect();
+        let mut done: Vec<Sealed> = self.sealed.drain(..count).collect();
         self.cursor = self.cursor.saturating_sub(count);
-        for sealed in &done {
+        for sealed in &mut done {
             self.bytes = self.bytes.saturating_sub(sealed.len().saturating_sub(HEAD));
             self.waiting = self.waiting.saturating_sub(usize::from(sealed.records));
+            if let Body::Sent(bytes) = std::mem::replace(&mut sealed.body, Body::Fresh(Vec::new()))
+                && self.spare.len() < SPARE
+                && let Ok(room) = bytes.try_into_mut()
+            {
+                self.spare.push(room.into());
+            }
         }
         done
     }
@@ -300,8 +309,9 @@ impl Sealed {
 }
 
 /// The beginning of a frame, its head still to be written.
-fn blank(usual: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(usual.max(2 * HEAD));
+fn blank(spare: Option<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = spare.unwrap_or_default();
+    bytes.clear();
     bytes.resize(HEAD, 0);
     bytes
 }
