@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::letter;
 use crate::clock::Millis;
 use crate::dead_letter::{MAX_DEAD_MESSAGES, NewDeadLetter, Reason};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::facts;
 use crate::messages::{DeadMessages, Message};
 use crate::nats::js::{Raw, Refusal};
@@ -54,14 +54,12 @@ impl DeadKeeper {
     /// # Errors
     /// `Busy` when there is no room; `Unknown` when no answer came: it can be repeated.
     pub async fn bury_task(&self, letter: &NewDeadLetter) -> Result<()> {
-        let Some(task) = &letter.task else {
-            return Err(Error::decode("the letter of a task names its task"));
-        };
+        let token = letter::token(letter);
         // Numbers follow what happened in this process.
         self.flush().await;
         let body = letter::write(letter, self.link.clock.now(), limit(&self.link))?;
-        let subject = names::dead(&letter.capability, letter.reason.as_str(), task.as_str());
-        let filter = names::dead("*", "*", task.as_str());
+        let subject = names::dead(&letter.capability, letter.reason.as_str(), &token);
+        let filter = names::dead("*", "*", &token);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
         headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str());
@@ -130,8 +128,8 @@ impl Room {
     async fn keep(&mut self, letter: &NewDeadLetter, at: Millis) -> Result<()> {
         let body = letter::write(letter, at, limit(&self.link))?;
         let mark = uuid::Uuid::now_v7().simple().to_string();
-        // No task's id begins so.
-        let subject = names::dead(&letter.capability, letter.reason.as_str(), &format!("_{mark}"));
+        let token = format!("{}{mark}", letter::OF_MESSAGE);
+        let subject = names::dead(&letter.capability, letter.reason.as_str(), &token);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", mark.as_str());
         let sent = store_once(&self.link, &subject, &headers, &body.into()).await;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::clock::Millis;
 use crate::dead_letter::{DeadLetter, NewDeadLetter, Reason};
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::TaskId;
 use crate::nats::js::Raw;
 use crate::payload::Payload;
+use crate::subject;
 
 /// A dead letter as it is stored: its number is its sequence, and whether it was put back is asked when it is read.
 #[derive(Serialize, Deserialize)]
@@ -64,9 +66,22 @@ fn unreadable(raw: &Raw, error: &serde_json::Error) -> Kept {
     }
 }
 
+/// How the last token of a message's letter begins, and that of no task's.
+pub(super) const OF_MESSAGE: char = '_';
+
+/// The last token of the letter of a task: its id. What was put into the queue under a name that is no id is kept under
+/// that name, or under its hash where the name could not stand in a subject of ours.
+pub(super) fn token(letter: &NewDeadLetter) -> String {
+    let name = letter.task.as_ref().map_or(letter.to.as_str(), TaskId::as_str);
+    if subject::token("task", name).is_ok() && !name.starts_with(OF_MESSAGE) {
+        return name.to_owned();
+    }
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple().to_string()
+}
+
 /// Whether it is a message: only those make room for others.
 pub(super) fn is_message(raw: &Raw) -> bool {
-    read(raw).task.is_none()
+    raw.subject.rsplit('.').next().is_some_and(|token| token.starts_with(OF_MESSAGE))
 }
 
 #[cfg(test)]
