@@ -39,11 +39,15 @@ pub struct Wing {
 /// not there and this process is not to make them.
 pub async fn connect(options: Options) -> Result<Wing> {
     let link = Arc::new(Link::connect(&options).await?);
+    if options.works {
+        // A server that was restarted has lost it, and a node may make it.
+        provision::renew_memory(&link, &options.layout).await?;
+    }
     match options.missing {
-        Missing::Provision => drop(provision::provision(&link, &options.layout).await?),
+        Missing::Provision => provision::complete(&link, &options.layout).await?,
         Missing::Refuse => {
             let missing = provision::missing(&link, &options.layout).await?;
-            if let Some(first) = missing.first() {
+            if let Some(first) = missing.first().map(provision::name_of) {
                 let (address, n) = (&link.address, missing.len());
                 let what = format!("{address}: {n} streams are missing, {first} first: callboard provision makes them");
                 return Err(Error::unavailable(what));

@@ -101,7 +101,9 @@ impl Layout {
             "max_msgs": self.max_tasks,
             "max_bytes": self.max_task_bytes,
         });
-        self.stream(names::TASKS, &["cb.v1.task.*.*.*"], more)
+        // By name, so that a task of a priority that nobody pulls is refused and does not wait for ever.
+        let subjects = names::PRIORITIES.map(|urgency| format!("cb.v1.task.*.{}.*", names::priority(urgency)));
+        self.stream(names::TASKS, &subjects.each_ref().map(String::as_str), more)
     }
 
     fn runs(&self) -> Value {
@@ -178,6 +180,21 @@ impl Layout {
         });
         self.stream(names::BLOBS, &["$O.cb_blobs.C.>", "$O.cb_blobs.M.>"], more)
     }
+}
+
+/// A stream without its bounds, which are its operator's choice.
+pub(crate) fn without_bounds(mut stream: Value) -> Value {
+    let is_queue = stream["retention"] == "workqueue";
+    if let Some(config) = stream.as_object_mut() {
+        for bound in ["num_replicas", "max_msgs", "max_bytes", "max_age", "duplicate_window", "compression"] {
+            config.remove(bound);
+        }
+        // In the queue it is no bound: one message a task is what makes a submission known.
+        if !is_queue {
+            config.remove("max_msgs_per_subject");
+        }
+    }
+    stream
 }
 
 /// A stream in memory: gone when the server restarts, and then made again by the nodes.

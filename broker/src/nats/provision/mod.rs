@@ -54,7 +54,7 @@ pub async fn provision(link: &Link, layout: &Layout) -> Result<Report> {
     let server = check_version(link)?;
     let mut streams = Vec::new();
     for config in layout.streams() {
-        let name = config["name"].as_str().unwrap_or_default().to_owned();
+        let name = name_of(&config);
         let made = ensure(link, &name, &config).await?;
         streams.push((name, made));
     }
@@ -77,25 +77,49 @@ async fn until_derived(link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// The streams that are not there.
-pub(crate) async fn missing(link: &Link, layout: &Layout) -> Result<Vec<String>> {
+/// Makes the streams that are not there. Those that are stay as they are: their operator may have given them other
+/// bounds, and a node that starts must not take them back.
+///
+/// # Errors
+/// As [`provision`]; `Unavailable` when a stream that is there differs in what is no bound.
+pub(crate) async fn complete(link: &Link, layout: &Layout) -> Result<()> {
+    let missing = missing(link, layout).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for config in missing {
+        create(link, &name_of(&config), &config).await?;
+    }
+    until_derived(link).await
+}
+
+/// The streams that are not there, as they are to be made.
+pub(crate) async fn missing(link: &Link, layout: &Layout) -> Result<Vec<Value>> {
     check_version(link)?;
     let mut missing = Vec::new();
     for config in layout.streams() {
-        let name = config["name"].as_str().unwrap_or_default();
-        if info(link, name).await?.is_none() {
-            missing.push(name.to_owned());
+        let name = name_of(&config);
+        match info(link, &name).await? {
+            None => missing.push(config),
+            Some(found) => same(&name, &layout::without_bounds(config), &found).map_err(|differs| match differs {
+                Error::Unavailable { what } => Error::unavailable(format!("{what}; callboard provision puts it right")),
+                other => other,
+            })?,
         }
     }
     Ok(missing)
 }
 
+pub(crate) fn name_of(config: &Value) -> String {
+    config["name"].as_str().unwrap_or_default().to_owned()
+}
+
 /// Makes the streams again that a restart of the server took away.
 pub(crate) async fn renew_memory(link: &Link, layout: &Layout) -> Result<()> {
     for config in layout.streams() {
-        let name = config["name"].as_str().unwrap_or_default();
-        if in_memory(name) && info(link, name).await?.is_none() {
-            ensure(link, name, &config).await?;
+        let name = name_of(&config);
+        if in_memory(&name) && info(link, &name).await?.is_none() {
+            create(link, &name, &config).await?;
         }
     }
     Ok(())
@@ -143,15 +167,21 @@ async fn info(link: &Link, name: &str) -> Result<Option<Value>> {
 }
 
 async fn ensure(link: &Link, name: &str, config: &Value) -> Result<Made> {
-    let (verb, made) = match info(link, name).await? {
-        Some(found) if same(name, config, &found).is_ok() => return Ok(Made::Unchanged),
-        Some(_) => ("UPDATE", Made::Updated),
-        None => ("CREATE", Made::Created),
-    };
-    let said = link.api(&format!("STREAM.{verb}.{name}"), config.clone()).await?;
-    match said {
-        Ok(said) => same(name, config, &said["config"]).map(|()| made),
-        Err(error) if made == Made::Created && exists(&error) => Ok(Made::Unchanged),
+    match info(link, name).await? {
+        Some(found) if same(name, config, &found).is_ok() => Ok(Made::Unchanged),
+        Some(_) => {
+            let said = link.api(&format!("STREAM.UPDATE.{name}"), config.clone()).await?;
+            let said = said.map_err(|e| e.into_error(name))?;
+            same(name, config, &said["config"]).map(|()| Made::Updated)
+        }
+        None => create(link, name, config).await,
+    }
+}
+
+async fn create(link: &Link, name: &str, config: &Value) -> Result<Made> {
+    match link.api(&format!("STREAM.CREATE.{name}"), config.clone()).await? {
+        Ok(said) => same(name, config, &said["config"]).map(|()| Made::Created),
+        Err(error) if exists(&error) => Ok(Made::Unchanged),
         Err(error) => Err(error.into_error(name)),
     }
 }
