@@ -47,24 +47,29 @@ impl Room {
     }
 
     pub(super) async fn cancel(&self, root: TaskId, by: String) -> Result<Vec<TaskId>> {
-        let mut cancelled = Vec::new();
-        let (mut seen, mut next) = (HashSet::new(), VecDeque::from([root.clone()]));
-        let mut run = self.run_stories(&root.run()).await?;
-        if run.get(&root).is_none_or(|story| story.last == 0) && self.queued(&root).await?.is_none() {
-            return Err(Error::not_found(format!("task {root}")));
-        }
-        while let Some(id) = next.pop_front() {
-            if !seen.insert(id.clone()) {
-                continue;
+        let (mut cancelled, mut seen) = (Vec::new(), HashSet::new());
+        loop {
+            let run = self.run_stories(&root.run()).await?;
+            if !run.contains_key(&root) && self.queued(&root).await?.is_none() {
+                return Err(Error::not_found(format!("task {root}")));
             }
-            if self.cancel_one(&id, &by).await? {
-                cancelled.push(id.clone());
-                // What it delegated up to its end, which nothing can follow.
-                run = self.run_stories(&root.run()).await?;
+            let before = seen.len();
+            let mut next = VecDeque::from([root.clone()]);
+            let mut walked = HashSet::new();
+            while let Some(id) = next.pop_front() {
+                if !walked.insert(id.clone()) {
+                    continue;
+                }
+                if seen.insert(id.clone()) && self.cancel_one(&id, &by).await? {
+                    cancelled.push(id.clone());
+                }
+                next.extend(children(&run, &id));
             }
-            next.extend(children(&run, &id));
+            // What was delegated between the look and the mark, which nothing can follow, is seen by another look.
+            if seen.len() == before {
+                return Ok(cancelled);
+            }
         }
-        Ok(cancelled)
     }
 
     /// Whether this call cancelled it.

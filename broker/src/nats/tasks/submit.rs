@@ -14,6 +14,7 @@ use crate::facts;
 use crate::id::TaskId;
 use crate::nats::js::Refusal;
 use crate::nats::names;
+use crate::nats::once::store_once;
 use crate::nats::record::{SUBMITTED, Story, Submitted as Document};
 use crate::task::Task;
 use crate::tasks::Submitted;
@@ -92,24 +93,13 @@ impl Room {
     pub(super) async fn enqueue(&self, task: &Task) -> Result<Queued> {
         let (subject, mark) = (names::task(&task.capability, task.priority, &task.id), self.mark());
         let body = self.link.pack(entry::write(task, &mark)?, &mark).await?;
-        loop {
-            let mut headers = async_nats::HeaderMap::new();
-            headers.insert("Nats-Msg-Id", mark.as_str());
-            match self.link.store(&subject, headers, body.clone()).await {
-                Ok(stored) => return Ok(Queued::At(stored.seq, mark)),
-                Err(Refusal::Occupied | Refusal::Conflict) => return Ok(Queued::There),
-                Err(Refusal::Full) => return Err(Refusal::Full.into_error("the task queue")),
-                Err(Refusal::Failed(error)) => return Err(error),
-                Err(Refusal::Unknown(error)) => match self.queued(&task.id).await {
-                    Ok(Some((there, writer, seq))) if writer == mark => {
-                        debug_assert_eq!(there.id, task.id);
-                        return Ok(Queued::At(seq, mark));
-                    }
-                    Ok(Some(_)) => return Ok(Queued::There),
-                    Ok(None) => {}
-                    Err(_) => return Err(Error::Unknown { what: format!("task {}: {error}", task.id).into() }),
-                },
-            }
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", mark.as_str());
+        match store_once(&self.link, &subject, &headers, &body).await.answer {
+            Ok(stored) => Ok(Queued::At(stored.seq, mark)),
+            Err(Refusal::Occupied | Refusal::Conflict) => Ok(Queued::There),
+            Err(refusal @ Refusal::Full) => Err(refusal.into_error("the task queue")),
+            Err(refusal) => Err(refusal.into_error(&format!("task {}", task.id))),
         }
     }
 
