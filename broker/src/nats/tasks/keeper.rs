@@ -1,16 +1,14 @@
 //! What happens to tasks though nobody calls: lapses, ends of delays, deadlines, and what other processes write.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::deadlines::Deadlines;
 use super::held::Held;
 use super::hub::Hint;
 use super::room::{Appended, Room, mark_of, text};
-use crate::clock::Millis;
 use crate::error::Result;
 use crate::id::TaskId;
 use crate::nats::names;
@@ -113,23 +111,21 @@ impl Room {
 
 /// Keeps the deadlines of all queued tasks. Several processes may do it at once: an outcome is recorded once.
 async fn sweep(room: Weak<Room>) {
-    let mut deadlines: BinaryHeap<Reverse<(Millis, TaskId, u64)>> = BinaryHeap::new();
-    let mut seen = 0;
+    let mut deadlines = Deadlines::new();
     loop {
         let Some(at) = room.upgrade() else { return };
-        if let Err(error) = at.note_deadlines(&mut deadlines, &mut seen).await {
+        if let Err(error) = at.note_deadlines(&mut deadlines).await {
             tracing::debug!(%error, "the queue could not be looked at");
         }
         let now = at.now();
-        while deadlines.peek().is_some_and(|Reverse((deadline, ..))| *deadline <= now) {
-            let Some(Reverse((_, task, seq))) = deadlines.pop() else { break };
+        while let Some((task, seq)) = deadlines.due(now) {
             if let Err(error) = at.expire(&task, seq).await {
                 tracing::warn!(%task, %error, "a task past its deadline could not be ended");
-                deadlines.push(Reverse((now + crate::clock::millis(SWEEP_EVERY), task, seq)));
+                deadlines.later(now + crate::clock::millis(SWEEP_EVERY), task, seq);
                 break;
             }
         }
-        let next = deadlines.peek().map(|Reverse((deadline, ..))| at.link.clock.instant(*deadline));
+        let next = deadlines.next().map(|deadline| at.link.clock.instant(deadline));
         let far = tokio::time::Instant::now() + SWEEP_EVERY;
         let next = next.map_or(far, |next| next.min(far));
         tokio::select! {
@@ -140,22 +136,17 @@ async fn sweep(room: Weak<Room>) {
 }
 
 impl Room {
-    async fn note_deadlines(
-        &self,
-        deadlines: &mut BinaryHeap<Reverse<(Millis, TaskId, u64)>>,
-        seen: &mut u64,
-    ) -> Result<()> {
+    async fn note_deadlines(&self, deadlines: &mut Deadlines) -> Result<()> {
         loop {
-            let page = self.link.page(names::TASKS, "cb.v1.task.>", *seen + 1, PAGE).await?;
+            let page = self.link.page(names::TASKS, "cb.v1.task.>", deadlines.read_from(), PAGE).await?;
             let more = page.last().is_some_and(|raw| raw.pending > 0);
             for raw in page {
-                *seen = (*seen).max(raw.seq);
                 // What cannot be read is for whoever pulls it.
-                if let Ok(entry) = super::entry::read(&raw.subject, &raw.body, raw.at) {
-                    deadlines.push(Reverse((entry.task.deadline, entry.task.id, raw.seq)));
-                }
+                let entry = super::entry::read(&raw.subject, &raw.body, raw.at).ok();
+                deadlines.read(raw.seq, entry.map(|entry| (entry.task.deadline, entry.task.id)));
             }
             if !more {
+                deadlines.all_read();
                 return Ok(());
             }
         }

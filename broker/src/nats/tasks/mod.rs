@@ -9,7 +9,7 @@
 //! | `room` | what the calls share: reading stories, appending, marks |
 //! | `submit`, `entry` | storing tasks; queue messages, also those put in by hand |
 //! | `desk`, `pull`, `prepare`, `handover` | claims: who waits, what is pulled for them, what becomes of it |
-//! | `held`, `keeper` | the claims of this process; lapses, delays and deadlines |
+//! | `held`, `keeper`, `deadlines` | the claims of this process; lapses, delays and deadlines |
 //! | `turn`, `children` | the writes of an attempt |
 //! | `end` | outcomes that no attempt writes: cancelled, expired, too many claims; retries |
 //! | `takeover` | going on with what a node held that is gone |
@@ -17,6 +17,7 @@
 //! | `look` | views for people |
 
 mod children;
+mod deadlines;
 mod desk;
 mod end;
 mod entry;
