@@ -92,18 +92,18 @@ mod tests {
     fn flags_stand_over_variables_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.toml");
-        std::fs::write(&path, "name = \"file\"\nowner = \"file\"\nteams = [\"research\"]\n[limits]\nqueue = 7\n")
+        std::fs::write(&path, "name = \"file\"\nstore = \"file\"\nteams = [\"research\"]\n[limits]\nqueue = 7\n")
             .unwrap();
         let variables = |name: &str| match name {
             CONFIG_VARIABLE => Some(path.display().to_string()),
             "CALLBOARD_NAME" => Some("variable".into()),
-            "CALLBOARD_OWNER" => Some("variable".into()),
+            "CALLBOARD_STORE" => Some("variable".into()),
             _ => None,
         };
         let line = ["--name=flag", "--serve", "diag.echo=4", "--serve", "research.web"].map(str::to_owned);
         let config = read(line, variables).unwrap();
         assert_eq!(config.name.as_deref(), Some("flag"));
-        assert_eq!(config.owner.as_deref(), Some("variable"));
+        assert_eq!(config.store.as_deref(), Some(Path::new("variable")));
         assert_eq!((config.teams.len(), config.limits.queue), (1, Some(7)));
         let serve: Vec<_> = config.serve.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         assert_eq!(serve, [("diag.echo", 4), ("research.web", 0)]);

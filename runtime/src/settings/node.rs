@@ -37,10 +37,6 @@ pub struct Config {
     pub serve: BTreeMap<CapabilityName, usize>,
     /// Teams to run whole: `research`.
     pub teams: Vec<String>,
-    /// Capabilities that may be called from outside.
-    pub public: Vec<CapabilityName>,
-    /// Under whose name they are offered there.
-    pub owner: Option<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -131,8 +127,6 @@ pub const SETTINGS: &[Setting] = settings! {
     "store" "CALLBOARD_STORE" "store" "a file" |c, t| put(&mut c.store, file(t));
     "serve" "CALLBOARD_SERVE" "serve" "capabilities with their workers" |c, t| serve(c, t);
     "teams" "CALLBOARD_TEAMS" "team" "teams" |c, t| list(&mut c.teams, t, team);
-    "public" "CALLBOARD_PUBLIC" "public" "capabilities" |c, t| list(&mut c.public, t, capability);
-    "owner" "CALLBOARD_OWNER" "owner" "a name" |c, t| put(&mut c.owner, node_name(t));
     "limits.drain" "CALLBOARD_DRAIN" "drain" "a duration" |c, t| put(&mut c.limits.drain, period(t));
     "limits.queue" "CALLBOARD_QUEUE" "queue" "a number" |c, t| put(&mut c.limits.queue, number(t, 1, 1_000_000));
     "limits.restarts" "CALLBOARD_RESTARTS" "restarts" "a number" |c, t| put(&mut c.limits.restarts, number(t, 0, 1_000));
@@ -199,7 +193,7 @@ impl Config {
 
     /// Whether a text is meant as the file of a node, however wrong it is: so that one command checks files of any kind.
     pub fn is_meant(text: &str) -> bool {
-        const OWN: [&str; 6] = ["broker", "serve", "teams", "public", "limits", "store"];
+        const OWN: [&str; 5] = ["broker", "serve", "teams", "limits", "store"];
         let (root, _) = toml::de::DeTable::parse_recoverable(text);
         let has = |key: &str| root.get_ref().contains_key(key);
         !has("task") && OWN.into_iter().any(has)
@@ -221,19 +215,15 @@ impl Config {
     }
 
     fn top(&mut self, source: &Source<'_>, root: &mut Table<'_>) {
-        for key in ["name", "store", "owner"] {
+        for key in ["name", "store"] {
             if let Some(value) = root.text(key) {
                 self.take(source, &[key], key, &value);
             }
         }
-        for key in ["teams", "public"] {
-            for (at, value) in root.texts(key).iter().enumerate() {
-                let mut one = Config::default();
-                let place = [key, &at.to_string()];
-                if one.take(source, &place, key, value) {
-                    self.teams.append(&mut one.teams);
-                    self.public.append(&mut one.public);
-                }
+        for (at, value) in root.texts("teams").iter().enumerate() {
+            let mut one = Config::default();
+            if one.take(source, &["teams", &at.to_string()], "teams", value) {
+                self.teams.append(&mut one.teams);
             }
         }
         for (name, workers) in root.object("serve") {

@@ -47,9 +47,6 @@ pub(crate) struct Start {
     /// Serve a whole team: research
     #[arg(long, value_name = "TEAM", num_args = 1..)]
     team: Vec<String>,
-    /// Capabilities that may be called from outside
-    #[arg(long, value_name = "CAPABILITY", num_args = 1..)]
-    public: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -74,12 +71,8 @@ pub(crate) async fn node(of: Node, console: &Console) -> Done {
 fn configured(of: &Start, console: &Console) -> Result<Config, Failure> {
     let config = of.config.as_ref().map_or_else(|| Ok(Config::default()), |path| Config::read(path));
     let mut config = config?.over_environment()?;
-    let mut typed = vec![
-        ("name", of.name.clone().unwrap_or_default()),
-        ("serve", of.serve.join(",")),
-        ("team", of.team.join(",")),
-        ("public", of.public.join(",")),
-    ];
+    let mut typed =
+        vec![("name", of.name.clone().unwrap_or_default()), ("serve", of.serve.join(",")), ("team", of.team.join(","))];
     match &console.place {
         Place::Broker(remote) => {
             typed.push(("broker", remote.address.clone()));

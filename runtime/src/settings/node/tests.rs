@@ -8,8 +8,6 @@ fn a_whole_file_is_read() {
         name = "a"
         serve = { "diag.echo" = 4 }
         teams = ["research"]
-        public = ["executive"]
-        owner = "acme"
 
         [broker]
         address = "nats://one:4222,tls://two:4222"
@@ -31,7 +29,7 @@ fn a_whole_file_is_read() {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
-    let text = "name = \"a b\"\nserve = { \"diag.echo\" = 0 }\nteams = [\"reserch\"]\npubic = []\n\
+    let text = "name = \"a b\"\nserve = { \"diag.echo\" = 0 }\nteams = [\"reserch\"]\nteems = []\n\
         [broker]\naddress = \"http://x\"\ntls = \"true\"\n[limits]\nqueue = \"many\"\n";
     let problems = Config::from_toml("node.toml", text).unwrap_err();
     let told: Vec<_> = problems.iter().map(|p| (p.code, p.at.as_ref().unwrap().line)).collect();
