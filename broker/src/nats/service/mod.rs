@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subscriber};
-use serde_json::{Value, json};
+use async_nats::{Message, Subscriber};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -29,9 +29,11 @@ pub use sizes::{Size, Sizes, resize, sizes};
 
 use super::js::receive;
 use super::link::Link;
+use super::messages::written;
 use super::names;
 use crate::BoxFuture;
 use crate::error::{Error, Result};
+use crate::payload::Payload;
 use crate::subject::CapabilityName;
 use micro::{Counted, Service};
 
@@ -127,15 +129,8 @@ impl Room {
         };
         self.asked.add(said.is_err(), begun.elapsed());
         let Some(reply) = message.reply else { return };
-        let (headers, body) = match said {
-            Ok(value) => (None, value),
-            Err(error) => (Some(refusal(&error)), json!({ "code": error.code(), "message": error.to_string() })),
-        };
-        let body = body.to_string().into();
-        let sent = match headers {
-            Some(headers) => self.link.client.publish_with_headers(reply, headers, body).await,
-            None => self.link.client.publish(reply, body).await,
-        };
+        let (headers, body) = written(&said.map(Payload::from));
+        let sent = self.link.client.publish_with_headers(reply, headers, body.into()).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
         }
@@ -163,19 +158,4 @@ impl Counts {
         let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Counted { requests: read(&self.requests), errors: read(&self.errors), nanos: read(&self.nanos) }
     }
-}
-
-/// The headers by which tools know a refusal.
-fn refusal(error: &Error) -> HeaderMap {
-    let code = match error {
-        Error::NotFound { .. } | Error::NoRecipient { .. } => "404",
-        Error::Decode { .. } | Error::TooLarge { .. } | Error::Config(_) => "400",
-        Error::Denied { .. } => "403",
-        _ => "500",
-    };
-    let mut headers = HeaderMap::new();
-    // A header is one line.
-    headers.insert("Nats-Service-Error", error.to_string().replace(['\r', '\n'], " ").as_str());
-    headers.insert("Nats-Service-Error-Code", code);
-    headers
 }
