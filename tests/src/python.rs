@@ -11,7 +11,7 @@ use crate::programs::{folder, root};
 /// The interpreter of an environment with the packages of `tests/python/requirements.txt`.
 ///
 /// # Panics
-/// When there is no Python 3 with `venv`, or the packages cannot be had.
+/// When there is no Python 3 with pip, or the packages cannot be had.
 pub fn interpreter() -> PathBuf {
     let wanted = fs::read_to_string(root().join("tests/python/requirements.txt")).expect("the list of packages");
     let target = folder().parent().expect("a profile lies in the target directory").to_owned();
@@ -23,11 +23,14 @@ pub fn interpreter() -> PathBuf {
     if fs::read_to_string(&made).is_ok_and(|there| there == wanted) {
         return python;
     }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place));
+    // Without pip in it, for Debian's Python makes such a one only with a further package; its own pip fills it.
+    run(Command::new("python3").args(["-m", "venv", "--clear", "--without-pip"]).arg(&place));
+    let asked = Command::new(&python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).output();
+    let packages = String::from_utf8(asked.expect("the new interpreter runs").stdout).expect("a path");
     let list = place.join("wanted.txt");
     fs::write(&list, &wanted).expect("a file");
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", packages.trim(), "-r"])
         .arg(&list));
     // Last, so that an environment that was not finished is made again.
     fs::rename(&list, &made).expect("a file");
