@@ -1,10 +1,11 @@
 //! What people do to a broker by hand: streams that they have made to their measure, tasks that they put into the queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::id::NodeName;
-use callboard_broker::nats::{self, Layout, Link, Options, provision};
+use callboard_broker::nats::{self, Layout, Link, Options, provision, service};
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::tasks::Claim;
 use callboard_tests::nats::Server;
@@ -71,4 +72,38 @@ async fn a_priority_that_is_none_is_refused_at_the_door() {
     let _broker = nats::open(options(&server, "a")).await.unwrap();
     let refused = server.wire().ask("cb.v1.task.x.soon.t1", &json!({ "input": 1 }));
     assert!(refused.is_err(), "{refused:?}");
+}
+
+/// Whoever may configure a stream or a consumer can have it speak on any subject.
+#[tokio::test]
+async fn what_comes_by_way_of_a_stream_is_neither_a_message_nor_a_command() {
+    let server = Server::start();
+    let wing = nats::connect(options(&server, "b")).await.unwrap();
+    let (obeyed, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let answer: service::Answer = Arc::new(move |verb, _| {
+        obeyed.send(verb).unwrap();
+        Box::pin(async { Ok(json!("done")) })
+    });
+    let desk = service::Desk { verbs: vec!["drain".into(), "info".into()], answer, figures: Arc::new(Vec::new) };
+    let _control = service::Control::start(wing.link.clone(), desk).await.unwrap();
+
+    let mut wire = server.wire();
+    let detour = json!({"name": "DETOUR", "subjects": ["detour.>"], "storage": "memory",
+        "republish": {"src": "detour.lane", "dest": "cb.v1.lane.b.a"}});
+    assert!(wire.ask("$JS.API.STREAM.CREATE.DETOUR", &detour).unwrap()["error"].is_null());
+    wire.ask("detour.lane", &json!("forged")).unwrap();
+    for dest in ["cb.v1.ctl.b.drain", "cb.v1.ctl.b.x"] {
+        let consumer =
+            json!({"stream_name": "DETOUR", "config": {"deliver_subject": dest, "filter_subject": "detour.drain"}});
+        assert!(wire.ask("$JS.API.CONSUMER.CREATE.DETOUR", &consumer).unwrap()["error"].is_null());
+    }
+    wire.ask("detour.drain", &json!({})).unwrap();
+
+    // What is asked in the end is heard first, and nothing before it.
+    let node = NodeName::parse("b").unwrap();
+    assert_eq!(service::ask(&wing.link, &node, "info", json!(null)).await.unwrap(), json!("done"));
+    assert_eq!(heard.recv().await.unwrap(), "info");
+    let letters = wing.broker.dead.list(0, 10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].reason, letters[0].from.as_str()), (1, Reason::Undecodable, "a"));
+    assert!(letters[0].error.as_ref().unwrap().contains("by way of a stream"), "{letters:?}");
 }

@@ -288,6 +288,14 @@ impl Link {
     }
 }
 
+/// Whether a message was published on the subject that it is read from. Whoever may configure a stream or a consumer can
+/// have it speak on any subject, past all permissions: what a stream republishes carries a header that says so, what a
+/// consumer delivers the subject that it was stored under.
+pub(crate) fn came_directly(message: &async_nats::Message, subject: &str) -> bool {
+    let republished = message.headers.as_ref().is_some_and(|headers| headers.get("Nats-Stream").is_some());
+    !republished && message.subject.as_str() == subject
+}
+
 /// The next message of a subscription; `None` when it is over.
 pub(crate) async fn receive(from: &mut Subscriber) -> Option<async_nats::Message> {
     std::future::poll_fn(|cx| std::pin::Pin::new(&mut *from).poll_next(cx)).await

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::dead::DeadRoom;
+use super::js::came_directly;
 use super::link::Link;
 use super::messages::written;
 use super::names;
@@ -53,7 +54,8 @@ pub(crate) async fn answer(link: &Arc<Link>, tasks: &Arc<TaskRoom>, dead: &Arc<D
         let requests = link.client.queue_subscribe(subject, GROUP.into()).await.map_err(closed)?;
         let (rooms, link) = (rooms.clone(), Arc::downgrade(link));
         tokio::spawn(async move {
-            let requests = requests.take_until(rooms.clone().gone());
+            let direct = |request: &Message| std::future::ready(came_directly(request, subject));
+            let requests = requests.filter(direct).take_until(rooms.clone().gone());
             requests.for_each_concurrent(AT_ONCE, |request| reply(&link, &rooms, verb, request)).await;
         });
     }

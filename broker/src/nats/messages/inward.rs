@@ -18,7 +18,8 @@ use crate::codec::{Bincode, Codec, Flags, Frame, Kind, Record};
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
 use crate::messages::{Address, Message, ReplyTo};
-use crate::nats::js::receive;
+use crate::nats::js::{came_directly, receive};
+use crate::nats::names;
 use crate::payload::Payload;
 use crate::subject::{self, CapabilityName};
 use crate::told::Told;
@@ -32,7 +33,15 @@ impl Exchange {
         while let Some(message) = receive(&mut lanes).await {
             let mut tokens = message.subject.as_str().split('.').skip(4);
             match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
-                (Some(from), None, ..) => self.on_frame(from, &message.payload),
+                (Some(from), None, ..) => {
+                    let lane = names::lane(self.link.node.as_str(), from);
+                    if came_directly(&message, &lane) {
+                        self.on_frame(from, &message.payload);
+                    } else {
+                        let why = "it came by way of a stream, and not from the node that it names";
+                        self.undecodable(from, &message.payload, why);
+                    }
+                }
                 (Some("nr"), Some(peer), Some(first), Some(count)) => {
                     let nobody = message.status.is_some_and(|status| status.as_u16() == 503);
                     if let (true, Ok(first), Ok(count)) = (nobody, first.parse(), count.parse()) {

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use client::{Present, ask, nodes, served};
 pub use sizes::{Size, Sizes, resize, sizes};
 
-use super::js::receive;
+use super::js::{came_directly, receive};
 use super::link::Link;
 use super::messages::written;
 use super::names;
@@ -108,6 +108,11 @@ impl Room {
     async fn answer_verbs(self: Arc<Self>, mut asked: Subscriber) {
         let mut answering = JoinSet::new();
         while let Some(message) = receive(&mut asked).await {
+            let verb = message.subject.rsplit('.').next().unwrap_or_default();
+            if !came_directly(&message, &names::control(&self.link.node, verb)) {
+                tracing::warn!(subject = %message.subject, "a command that came by way of a stream is not obeyed");
+                continue;
+            }
             while answering.try_join_next().is_some() {}
             if answering.len() >= AT_ONCE {
                 let _ = answering.join_next().await;
