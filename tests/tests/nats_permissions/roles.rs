@@ -80,14 +80,10 @@ async fn a_node_brings_back_what_a_restart_of_the_server_took_away() {
     server.kill();
     server.restart();
     let mut node = wire(&server, "a");
-    for (stream, subject, mine) in
-        [("CB_HELD", "cb.v1.held.*", "cb.v1.held.a"), ("KV_cb_nodes", "$KV.cb_nodes.>", "$KV.cb_nodes.a")]
-    {
-        assert_eq!(node.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &NOTHING).unwrap()["error"]["code"], 404);
-        let config = json!({"name": stream, "storage": "memory", "subjects": [subject]});
-        assert!(node.ask(&format!("$JS.API.STREAM.CREATE.{stream}"), &config).unwrap()["error"].is_null());
-        assert!(node.ask(mine, &json!({})).unwrap()["seq"].is_number());
-    }
+    assert_eq!(node.ask("$JS.API.STREAM.INFO.KV_cb_nodes", &NOTHING).unwrap()["error"]["code"], 404);
+    let config = json!({"name": "KV_cb_nodes", "storage": "memory", "subjects": ["$KV.cb_nodes.>"]});
+    assert!(node.ask("$JS.API.STREAM.CREATE.KV_cb_nodes", &config).unwrap()["error"].is_null());
+    assert!(node.ask("$KV.cb_nodes.a", &json!({})).unwrap()["seq"].is_number());
     assert!(node.ask("$JS.API.STREAM.INFO.CB_RUNS", &NOTHING).unwrap()["error"].is_null());
 }
 
@@ -215,13 +211,13 @@ fn what_arrives_by_a_detour_can_be_told() {
     let server = server();
     let (mut a, mut b) = (wire(&server, "a"), wire(&server, "b"));
     b.subscribe("cb.v1.lane.b.>").unwrap();
-    let config = json!({"name": "CB_HELD", "storage": "memory", "subjects": ["cb.v1.held.*"],
-        "republish": {"src": "cb.v1.held.a", "dest": "cb.v1.lane.b.client"}});
-    assert!(a.ask("$JS.API.STREAM.CREATE.CB_HELD", &config).unwrap()["error"].is_null());
-    a.publish("cb.v1.held.a", b"forged").unwrap();
+    let config = json!({"name": "KV_cb_nodes", "storage": "memory", "subjects": ["$KV.cb_nodes.>"],
+        "republish": {"src": "$KV.cb_nodes.a", "dest": "cb.v1.lane.b.client"}});
+    assert!(a.ask("$JS.API.STREAM.CREATE.KV_cb_nodes", &config).unwrap()["error"].is_null());
+    a.publish("$KV.cb_nodes.a", b"forged").unwrap();
     let forged = b.receive().unwrap();
     assert_eq!(forged.subject, "cb.v1.lane.b.client");
-    assert!(forged.headers.contains("Nats-Stream: CB_HELD"), "{forged:?}");
+    assert!(forged.headers.contains("Nats-Stream: KV_cb_nodes"), "{forged:?}");
 
     let tasks = json!({"name": "CB_TASKS", "retention": "workqueue", "subjects": ["cb.v1.task.*.*.*"]});
     assert!(wire(&server, "deploy").ask("$JS.API.STREAM.CREATE.CB_TASKS", &tasks).unwrap()["error"].is_null());
