@@ -79,9 +79,9 @@ async fn a_priority_that_is_none_is_refused_at_the_door() {
 async fn what_comes_by_way_of_a_stream_is_neither_a_message_nor_a_command() {
     let server = Server::start();
     let wing = nats::connect(options(&server, "b")).await.unwrap();
-    let (obeyed, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (obeyed, mut heard) = tokio::sync::mpsc::channel(8);
     let answer: service::Answer = Arc::new(move |verb, _| {
-        obeyed.send(verb).unwrap();
+        obeyed.try_send(verb).unwrap();
         Box::pin(async { Ok(json!("done")) })
     });
     let desk = service::Desk { verbs: vec!["drain".into(), "info".into()], answer, figures: Arc::new(Vec::new) };
