@@ -12,7 +12,10 @@ use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote};
 
 /// What a handler gives up with.
-pub struct Failure(Box<Remote>);
+pub struct Failure {
+    remote: Box<Remote>,
+    not_done: bool,
+}
 
 impl Failure {
     /// May succeed if tried again.
@@ -28,41 +31,51 @@ impl Failure {
     /// Permanent, and the agent is rebuilt by its supervisor after it has answered.
     pub fn fatal(why: impl Into<String>) -> Self {
         let mut failure = Self::permanent(why);
-        failure.0.fatal = true;
+        failure.remote.fatal = true;
         failure
     }
 
     /// When another try makes sense.
     pub fn retry_after(mut self, d: Duration) -> Self {
-        self.0.retry_after_ms = Some(callboard_broker::clock::millis(d));
+        self.remote.retry_after_ms = Some(callboard_broker::clock::millis(d));
         self
     }
 
     /// The code under which a page explains it, instead of that of any failed agent.
     pub fn code(mut self, code: &'static str) -> Self {
-        self.0.code = code.into();
+        self.remote.code = code.into();
         self
+    }
+
+    /// Whatever was to happen has certainly not happened: an [`effect`](crate::Context::effect) that fails so is not in
+    /// doubt. A refused connection and our own `Busy`, `Undelivered`, `NoRecipient` and `Denied` say it by themselves.
+    pub fn not_done(mut self) -> Self {
+        self.not_done = true;
+        self
+    }
+
+    /// Whether it is certain that nothing has happened.
+    pub fn is_not_done(&self) -> bool {
+        self.not_done
     }
 
     /// What retry goes by.
     pub fn class(&self) -> Class {
-        self.0.class
+        self.remote.class
     }
 
     /// What travels to the caller.
     pub fn into_remote(self) -> Remote {
-        *self.0
+        *self.remote
     }
 
     fn new(class: Class, message: String) -> Self {
-        Self(Box::new(Remote {
-            class,
-            code: code::FAILED.into(),
-            message,
-            retry_after_ms: None,
-            partial: None,
-            fatal: false,
-        }))
+        let code = code::FAILED.into();
+        Self::of(Remote { class, code, message, retry_after_ms: None, partial: None, fatal: false })
+    }
+
+    fn of(remote: Remote) -> Self {
+        Self { remote: Box::new(remote), not_done: false }
     }
 }
 
@@ -98,28 +111,34 @@ impl<E: StdError + 'static> From<E> for Failure {
             if let Error::Failed { failure, .. } = ours {
                 // The message gains who failed; class, code, partial and retry-after pass through. What was fatal to
                 // the other agent is only permanent to this one.
-                return Self(Box::new(Remote { message: ours.to_string(), fatal: false, ..(**failure).clone() }));
+                return Self::of(Remote { message: ours.to_string(), fatal: false, ..(**failure).clone() });
             }
             let mut failure = Self::new(ours.class(), chain(any));
-            failure.0.code = ours.code().into();
-            failure.0.retry_after_ms = ours.retry_after().map(callboard_broker::clock::millis);
+            failure.remote.code = ours.code().into();
+            failure.remote.retry_after_ms = ours.retry_after().map(callboard_broker::clock::millis);
+            failure.not_done = matches!(
+                ours,
+                Error::Busy { .. } | Error::Undelivered { .. } | Error::NoRecipient { .. } | Error::Denied { .. }
+            );
             return failure;
         }
-        let class = any.downcast_ref::<io::Error>().map_or(Class::Unclassified, io_class);
-        Self::new(class, chain(any))
+        let io = any.downcast_ref::<io::Error>();
+        let class = io.map_or(Class::Unclassified, io_class);
+        let not_done = io.is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        Self { not_done, ..Self::new(class, chain(any)) }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.remote.message)
     }
 }
 
 /// The message itself: this is what a `main` that returns a failure prints.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.remote.message)
     }
 }
 

@@ -14,7 +14,7 @@ use callboard_broker::messages::Address;
 use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
-use callboard_broker::task::{Outcome, Priority, Retry};
+use callboard_broker::task::{Entry, Outcome, Priority, Retry};
 use tokio::time::Instant;
 
 /// The facts about a request that do not change while it is worked on.
@@ -114,6 +114,22 @@ pub struct Served {
     pub request: Arc<serde_json::Value>,
 }
 
+/// What the log of a task, and the logs of its earlier generations, say of a named effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It was not begun, or was certainly not done; the next intent is recorded with this key.
+    Open(String),
+    /// It was begun with this key and nobody knows whether it was done. `intents` counts how often it was begun.
+    InDoubt {
+        /// What tells the other side that a repeat is one.
+        key: String,
+        /// How often it was begun, from 1: each doubt is a new one.
+        intents: u32,
+    },
+    /// It was done, with this result.
+    Done(Payload),
+}
+
 /// What runs an agent. Every method answers [`Error::Cancelled`] once the request has ended.
 ///
 /// # Cancellation
@@ -146,8 +162,19 @@ pub trait Host: Send + Sync + 'static {
     /// with the same name is refused as `Decode`.
     fn recorded(&self, step: &str) -> Result<Option<Payload>>;
 
-    /// Records the result of a step. Outside a task there is no log, and nothing happens.
-    fn record(&self, step: &str, value: Payload) -> BoxFuture<'_, Result<()>>;
+    /// Says that the handler does something itself (the work of a step, an effect) until the guard is dropped: a handler
+    /// that only waits may lose its slot, and be parked. Default: nothing listens.
+    fn busy(&self) -> Box<dyn Send + Sync> {
+        Box::new(())
+    }
+
+    /// Where a named effect stands. Claims the name for this attempt, as [`recorded`](Self::recorded) does for a step.
+    /// Outside a task there is no log, and every effect is open.
+    fn effect(&self, name: &str) -> BoxFuture<'_, Result<Standing>>;
+
+    /// Records a step's result, or an effect's intent, result or end without one. Outside a task there is no log, and
+    /// nothing happens.
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<()>>;
 
     /// Shared state, as far as this agent may reach it.
     fn states(&self) -> Arc<dyn States>;

@@ -9,6 +9,8 @@
 //! | [`capability`], [`topic`], [`state`], [`mod@payload`] | contracts: what two parties share, as typed constants |
 //! | [`agent`], [`mod@stateful`] | agents, and agents with a state that survives crashes |
 //! | [`context`], [`call`], [`group`], [`updates`] | what an agent may use, and calls as values |
+//! | [`human`] | people as workers |
+//! | `http` (feature `web`) | posting to an address, and what a failure means |
 //! | [`failure`] | what a handler gives up with |
 //! | [`service`], [`host`], [`keys`] | the seam to whoever runs agents, untyped |
 //! | `testing` (feature `testing`) | the world of an agent under test |
@@ -31,6 +33,9 @@ pub mod extract;
 pub mod failure;
 pub mod group;
 pub mod host;
+#[cfg(feature = "web")]
+pub mod http;
+pub mod human;
 pub mod keys;
 pub mod payload;
 mod serve;
@@ -49,7 +54,7 @@ pub use call::{Ask, Delegation, Reply, Run, Tell};
 pub use callboard_broker::error::{Class, Error, Remote};
 pub use callboard_macros::payload;
 pub use capability::Capability;
-pub use context::Context;
+pub use context::{Context, Resolution};
 pub use failure::{Failure, OrFail};
 pub use group::Group;
 pub use payload::Payload;

@@ -19,6 +19,7 @@ use crate::payload::{MAX_PAYLOAD, Payload};
 use crate::queue::{Place, Spent};
 use crate::state::{Change, Scope};
 use crate::task::{Outcome, Status, Task};
+use crate::tasks::{MAX_PARK, Park};
 
 /// Who says what the wing itself decided.
 pub const SELF: &str = "callboard";
@@ -201,6 +202,50 @@ pub fn cancelled(task: &Task, stood: &Stood, by: &str, now: Millis) -> Outcome {
 /// The outcome of a task that was stored as not to be begun.
 pub fn skipped(task: &Task, why: &str, now: Millis) -> Outcome {
     Outcome::of(task, Status::Skipped, Some(remote(code::UNDELIVERED, why.into())), now)
+}
+
+/// Checks what a task is to be parked on.
+///
+/// # Errors
+/// `Decode` for nothing, `TooLarge` for more than [`MAX_PARK`].
+pub fn parkable(park: &Park) -> Result<()> {
+    match park.on.len() {
+        0 => Err(Error::decode(format!("task {} cannot be parked on nothing", park.fence.task))),
+        size if size > MAX_PARK => {
+            Err(Error::TooLarge { what: "the list of tasks to wait for".into(), size, limit: MAX_PARK })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks an outcome that nobody wrote under a claim, and completes it with what the task says.
+///
+/// # Errors
+/// `Decode` when it is not final, or of another task; `TooLarge`.
+pub fn conclusion(task: &Task, outcome: Outcome) -> Result<Outcome> {
+    if outcome.task != task.id || !outcome.status.is_final() {
+        return Err(Error::decode(format!(
+            "an outcome \"{}\" of task {} does not end task {}",
+            outcome.status, outcome.task, task.id
+        )));
+    }
+    let size = outcome.output.json()?.len();
+    if size > MAX_PAYLOAD {
+        return Err(Error::TooLarge { what: "answer".into(), size, limit: MAX_PAYLOAD });
+    }
+    let (run, capability, generation) = (task.run.clone(), task.capability.clone(), task.generation);
+    Ok(Outcome { run, capability, generation, parent: task.parent.clone(), ..outcome })
+}
+
+/// Whether two outcomes of a task say the same, whenever they were given.
+pub fn says_the_same(one: &Outcome, other: &Outcome) -> bool {
+    let output = |outcome: &Outcome| outcome.output.value().ok();
+    one.status == other.status && one.agent == other.agent && one.error == other.error && output(one) == output(other)
+}
+
+/// What is answered when a task cannot be concluded because somebody holds it, or ended it otherwise.
+pub fn taken(task: &crate::id::TaskId, records: u64) -> Error {
+    Error::Conflict { key: format!("task {task}").into(), expected: 0, actual: records }
 }
 
 /// What a write under a task that has ended is answered with.

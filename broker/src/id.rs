@@ -69,6 +69,11 @@ impl TaskId {
         Self(format!("{run}_{}", Uuid::new_v5(&CHILDREN, seed.as_bytes()).simple()).into())
     }
 
+    /// Whether it is the root of its run in the first generation.
+    pub fn is_first_root(&self) -> bool {
+        !self.0.contains('_')
+    }
+
     /// Reads an id of either form.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         let (run, hash) = text.split_once('_').map_or((text, None), |(run, hash)| (run, Some(hash)));

@@ -103,6 +103,11 @@ impl CapabilityName {
         self.0.replace('.', "-")
     }
 
+    /// Whether people answer it, in its queue and without claiming.
+    pub fn is_human(&self) -> bool {
+        self.0.starts_with("human.")
+    }
+
     /// The capability that a subject token names.
     pub fn from_token(token: &str) -> Result<Self, BadName> {
         Self::parse(&token.replace('-', "."))

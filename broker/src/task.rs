@@ -359,6 +359,30 @@ pub enum Entry {
         /// The hash of the child's input, by which a divergence is seen.
         input_hash: String,
     },
+    /// A worker laid the task aside until one of these tasks has ended; the next claim goes on with the same attempt.
+    Parked {
+        /// The tasks that it waits for.
+        on: Vec<TaskId>,
+    },
+    /// An effect is about to be done. Unless an `effect` or `undone` of the same name follows, nobody knows whether it was.
+    Intent {
+        /// The name.
+        name: String,
+        /// What tells the other side that a repeat is one: the same in every attempt and generation.
+        key: String,
+    },
+    /// The result of a named effect: it was done.
+    Effect {
+        /// The name.
+        name: String,
+        /// The result.
+        value: Payload,
+    },
+    /// A named effect was certainly not done, whatever was intended before.
+    Undone {
+        /// The name.
+        name: String,
+    },
 }
 
 impl Entry {
@@ -369,6 +393,10 @@ impl Entry {
             Self::Released { .. } => "released",
             Self::Step { .. } => "step",
             Self::Delegated { .. } => "delegated",
+            Self::Parked { .. } => "parked",
+            Self::Intent { .. } => "intent",
+            Self::Effect { .. } => "effect",
+            Self::Undone { .. } => "undone",
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::task::{Entry, Outcome, Record, Status, Task};
 pub const LEASE: Duration = Duration::from_secs(30);
 /// The most tasks that one claim may ask for.
 pub const MAX_CLAIM: usize = 256;
+/// The most tasks that a parked task may wait for.
+pub const MAX_PARK: usize = 1_024;
 /// The most tasks that one page of [`Tasks::list`] holds.
 pub const MAX_PAGE: usize = 1_000;
 
@@ -133,6 +135,15 @@ pub struct GiveBack {
     pub agent: Option<String>,
 }
 
+/// How an attempt lays its task aside until something that it waits for has ended.
+#[derive(Clone, Debug)]
+pub struct Park {
+    /// Proof of the claim.
+    pub fence: Fence,
+    /// The tasks that it waits for: 1 to [`MAX_PARK`]. One that is not there yet can be waited for.
+    pub on: Vec<TaskId>,
+}
+
 /// What [`Tasks::finish`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
@@ -168,6 +179,9 @@ pub struct TaskView {
     pub started_at: Option<Millis>,
     /// When it may be delivered again, while it waits after a failure.
     pub not_before: Option<Millis>,
+    /// Whether it is laid aside until something that it waits for has ended.
+    #[serde(default)]
+    pub parked: bool,
     /// How it ended.
     pub outcome: Option<Outcome>,
 }
@@ -245,9 +259,25 @@ pub trait Tasks: Send + Sync {
     /// Gives a task back to its queue. `Replaced` or `Cancelled` as for `append`.
     fn release(&self, back: GiveBack) -> BoxFuture<'_, Result<()>>;
 
+    /// Lays a task aside until one of those that it waits for has ended: it stands in no queue, holds no claim and costs
+    /// nothing meanwhile. It is claimed again, as the same attempt, once one of them has ended; when one had before, at
+    /// once. Its deadline and a cancel reach it as any other task.
+    ///
+    /// # Errors
+    /// `Replaced` or `Cancelled` as for `append`; `TooLarge` for more than [`MAX_PARK`] tasks, `Decode` for none.
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>>;
+
     /// Records outcomes and removes the tasks from their queue. `Replaced` or `Cancelled` as for `append`; `Already`
     /// for the claim that recorded the outcome that is there.
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>>;
+
+    /// Records the outcome of a task that nobody holds and takes it out of its queue: for those who end tasks without
+    /// claiming them, which people do. `Already` when this very outcome (status, output, error, agent) is recorded.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when somebody holds the task or it has ended otherwise; `Decode` for what is no outcome of
+    /// it; `TooLarge`.
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>>;
 
     /// Cancels a task and all that it delegated, from the top down: the tasks that name it as their parent, and those
     /// that its log names (a retried parent finds children of its earlier generation). What had ended before stands.

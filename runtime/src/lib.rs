@@ -9,7 +9,8 @@
 //! | [`workflow`] | graphs of tasks |
 //! | [`team`] | the research team under supervision |
 //! | `cell` | one agent as an actor, and pools of them |
-//! | [`diag`] | `diag.echo`, for operators and tests |
+//! | [`inbox`] | what people are asked, and their answers |
+//! | [`diag`] | agents that do what they are told, for operators and tests |
 //! | [`broker`], [`agents`] | the crates below, whole |
 
 // `#[payload]` names this crate, also in it.
@@ -17,6 +18,7 @@ extern crate self as callboard;
 
 mod cell;
 pub mod diag;
+pub mod inbox;
 mod node;
 pub mod period;
 mod settings;

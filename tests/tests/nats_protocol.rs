@@ -17,8 +17,8 @@ use callboard_broker::nats::dead::DeadKeeper;
 use callboard_broker::nats::{Options, Wing, connect};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::{Expect, Key, Put, Write};
-use callboard_broker::task::{Outcome, Priority, Release, Status, Task};
-use callboard_broker::tasks::{Child, Claim, Finish, GiveBack, Lease, Recorded};
+use callboard_broker::task::{Entry, Outcome, Priority, Release, Status, Task};
+use callboard_broker::tasks::{Child, Claim, Finish, GiveBack, Lease, Park, Recorded};
 use callboard_tests::contract::bench::{capability, delegated, failure, message, node, step};
 use callboard_tests::nats::Server;
 use callboard_tests::python;
@@ -27,7 +27,7 @@ use serde_json::json;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// All kinds of documents that there are.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 20] = [
     "task",
     "task_by_hand",
     "submitted",
@@ -36,6 +36,10 @@ const KINDS: [&str; 16] = [
     "released",
     "step",
     "delegated",
+    "parked",
+    "intent",
+    "effect",
+    "undone",
     "lapsed",
     "outcome",
     "state",
@@ -118,11 +122,20 @@ impl Work {
         let child = full.child("one", capability("y"), json!(1).into(), now);
         let skipped = full.child("two", capability("y"), json!(2).into(), now);
         let skipped = Task { depends_on: vec![child.id.clone()], ..skipped };
-        let entries = vec![step("a"), delegated(&child), delegated(&skipped)];
+        let (name, value) = ("pay".to_owned(), json!({ "paid": 7 }).into());
+        let intent = || Entry::Intent { name: "pay".into(), key: "full/pay".into() };
+        let effects = [intent(), Entry::Undone { name: name.clone() }, intent(), Entry::Effect { name, value }];
+        let mut entries = vec![step("a"), delegated(&child), delegated(&skipped)];
+        entries.extend(effects);
         let children =
             vec![Child::Queued(Box::new(child)), Child::Skipped(Box::new(skipped), "the other one failed".into())];
         let fence = self.0.broker.tasks.append(parent.fence.clone(), entries, children).await.unwrap();
         self.end(&Lease { fence, ..parent }, Status::Completed).await;
+        let aside = self.begin(self.task("aside")).await;
+        let on = vec![TaskId::parse("full").unwrap()];
+        self.0.broker.tasks.park(Park { fence: aside.fence, on }).await.unwrap();
+        let aside = self.claim().await;
+        self.end(&aside, Status::Completed).await;
         let failed = self.begin(self.task("failed")).await;
         self.end(&failed, Status::Failed).await;
         self.0.broker.tasks.retry(failed.task.id).await.unwrap();

@@ -11,9 +11,12 @@ use callboard_broker::payload::Payload as Body;
 use crate::host::Host;
 use crate::{Ask, Capability, Delegation, EventKind, Payload, Tell, Topic};
 
+mod effect;
 mod facts;
 mod state;
 mod step;
+
+pub use effect::Resolution;
 
 /// What an agent may use. Owned, cheap to clone; useless (`Error::Cancelled`) once its request has ended.
 #[derive(Clone)]

@@ -2,6 +2,7 @@ use std::future::Future;
 
 use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
+use callboard_broker::task::Entry;
 
 use super::Context;
 use crate::{Payload, Result};
@@ -29,14 +30,16 @@ impl Context {
         if let Some(recorded) = self.host.recorded(&name)? {
             return recorded.take();
         }
+        let busy = self.host.busy();
         let value = work().await.map_err(|failure| Error::Failed {
             to: format!("step {name}").into(),
             failure: Box::new(failure.into_remote()),
         })?;
+        drop(busy);
         if self.host.facts().task.is_some() {
             let text = serde_json::to_string(&value)
                 .map_err(|e| Error::decode(format!("the result of step {name} cannot be written as JSON: {e}")))?;
-            self.host.record(&name, Body::from_json(text)?).await?;
+            self.host.record(Entry::Step { name, value: Body::from_json(text)? }).await?;
         }
         Ok(value)
     }

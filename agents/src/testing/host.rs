@@ -10,12 +10,12 @@ use callboard_broker::messages::ASK_DEADLINE;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
-use callboard_broker::task::Outcome;
+use callboard_broker::task::{Entry, Outcome};
 use tokio::time::Instant;
 
 use super::script::Script;
 use super::world::{Inner, Said, lock};
-use crate::host::{Answer, Call, Facts, Host, Order, Served};
+use crate::host::{Answer, Call, Facts, Host, Order, Served, Standing};
 use crate::keys::ChildKeys;
 use crate::{Context, TaskInfo};
 
@@ -26,6 +26,7 @@ pub(super) struct TestHost {
     said: Arc<Mutex<Said>>,
     keys: Mutex<ChildKeys>,
     steps: Mutex<HashSet<String>>,
+    effects: Mutex<HashSet<String>>,
 }
 
 /// Who works, on what, and what it says meanwhile to whoever waits.
@@ -43,7 +44,8 @@ impl TestHost {
         let (run, team) = (Some(world.run.clone()), "test".into());
         let deadline = Instant::now() + ASK_DEADLINE;
         let facts = Facts { agent, capability, task, run, team, attempt, deadline };
-        Context::new(Arc::new(Self { world, facts, said, keys: Mutex::default(), steps: Mutex::default() }))
+        let (keys, steps, effects) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Context::new(Arc::new(Self { world, facts, said, keys, steps, effects }))
     }
 
     fn wanted(&self) -> Result<()> {
@@ -172,10 +174,23 @@ impl Host for TestHost {
         Ok(self.facts.task.as_ref().and_then(|task| lock(&self.world.journal).step(task, step)))
     }
 
-    fn record(&self, step: &str, value: Body) -> BoxFuture<'_, Result<()>> {
+    fn effect(&self, name: &str) -> BoxFuture<'_, Result<Standing>> {
+        let standing = self.wanted().and_then(|()| {
+            if !lock(&self.effects).insert(name.into()) {
+                return Err(Error::decode(format!("effect \"{name}\" was used before in this attempt")));
+            }
+            Ok(match &self.facts.task {
+                Some(task) => lock(&self.world.journal).effect(task, name),
+                None => Standing::Open(name.into()),
+            })
+        });
+        Box::pin(std::future::ready(standing))
+    }
+
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<()>> {
         let recorded = self.wanted().map(|()| {
             if let Some(task) = &self.facts.task {
-                lock(&self.world.journal).record(task, step, value);
+                lock(&self.world.journal).record(task, entry);
             }
         });
         Box::pin(std::future::ready(recorded))

@@ -4,16 +4,25 @@ use callboard_broker::clock::Clock;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload as Body;
-use callboard_broker::task::{Outcome, Status, Task};
+use callboard_broker::task::{Entry, Outcome, Status, Task};
 
 use crate::Failure;
-use crate::host::Order;
+use crate::host::{Order, Standing};
 
 /// The logs of all tasks: what a later attempt finds.
 #[derive(Default)]
 pub(super) struct Journal {
     steps: HashMap<(TaskId, String), Body>,
+    effects: HashMap<(TaskId, String), Effect>,
     children: HashMap<TaskId, Child>,
+}
+
+#[derive(Default)]
+struct Effect {
+    intents: u32,
+    /// Begun, and neither done nor certainly not done.
+    is_open: bool,
+    done: Option<Body>,
 }
 
 struct Child {
@@ -27,8 +36,30 @@ impl Journal {
         self.steps.get(&(of.clone(), name.to_owned())).cloned()
     }
 
-    pub(super) fn record(&mut self, of: &TaskId, name: &str, value: Body) {
-        self.steps.insert((of.clone(), name.to_owned()), value);
+    /// Where an effect stands.
+    pub(super) fn effect(&self, of: &TaskId, name: &str) -> Standing {
+        let key = format!("{of}/{name}");
+        match self.effects.get(&(of.clone(), name.to_owned())) {
+            Some(Effect { done: Some(value), .. }) => Standing::Done(value.clone()),
+            None | Some(Effect { is_open: false, .. }) => Standing::Open(key),
+            Some(Effect { intents, .. }) => Standing::InDoubt { key, intents: *intents },
+        }
+    }
+
+    pub(super) fn record(&mut self, of: &TaskId, entry: Entry) {
+        match entry {
+            Entry::Step { name, value } => {
+                self.steps.insert((of.clone(), name), value);
+            }
+            Entry::Intent { name, .. } => {
+                let effect = self.effects.entry((of.clone(), name)).or_default();
+                effect.intents += 1;
+                effect.is_open = true;
+            }
+            Entry::Effect { name, value } => self.effects.entry((of.clone(), name)).or_default().done = Some(value),
+            Entry::Undone { name } => self.effects.entry((of.clone(), name)).or_default().is_open = false,
+            Entry::Claimed { .. } | Entry::Released { .. } | Entry::Delegated { .. } | Entry::Parked { .. } => {}
+        }
     }
 
     /// The child of `parent` under `key`: a new one, or the one that an earlier attempt delegated.

@@ -10,7 +10,7 @@ use crate::id::TaskId;
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Task};
 use crate::tasks::{
-    self, Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Until,
+    self, Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Until,
 };
 
 pub(super) struct Tasks {
@@ -55,10 +55,18 @@ impl tasks::Tasks for Tasks {
         Box::pin(async move { self.line.write("a release", true, || self.inner.release(back.clone())).await? })
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.line.write("a park", true, || self.inner.park(park.clone())).await? })
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(async move {
             self.line.write_each("an outcome", turns.len(), true, || self.inner.finish(turns.clone())).await
         })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        Box::pin(async move { self.line.write("an outcome", true, || self.inner.conclude(outcome.clone())).await? })
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

@@ -15,8 +15,8 @@ use crate::queue::Want;
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Task};
 use crate::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, MAX_CLAIM, MAX_PAGE, Recorded, Submitted, TaskFilter,
-    TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, MAX_CLAIM, MAX_PAGE, Park, Recorded, Submitted,
+    TaskFilter, TaskView, Tasks, Until,
 };
 
 /// Gives up a place among the parked when the future that waits in it is dropped.
@@ -93,8 +93,16 @@ impl Tasks for Wing {
         Box::pin(async move { self.with(|store, now| store.release(back, now)) })
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.with(|store, now| store.park_task(park, now)) })
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(async move { self.with(|store, now| turns.into_iter().map(|turn| store.finish(turn, now)).collect()) })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        Box::pin(async move { self.with(|store, now| store.conclude(outcome, now)) })
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

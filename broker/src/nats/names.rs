@@ -35,6 +35,11 @@ pub const BLOBS_BUCKET: &str = "cb_blobs";
 /// The stream under the object store of large bodies.
 pub const BLOBS: &str = "OBJ_cb_blobs";
 
+/// The consumer of outcomes that wakes parked tasks.
+pub const JOIN: &str = "join";
+/// The parked tasks.
+pub const PARKED: &str = "cb.v1.run.*.*.parked";
+
 /// The priorities, the most urgent first.
 pub const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Bulk];
 

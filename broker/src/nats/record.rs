@@ -61,6 +61,9 @@ pub(crate) struct Noted {
     pub(crate) at: Millis,
     pub(crate) capability: CapabilityName,
     pub(crate) entry: Entry,
+    /// Of a parked task: when all its attempts must have ended, for those who keep the time of what stands in no queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline: Option<Millis>,
     /// Of a claim: where its queue message is given back by whoever takes over.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) ack: String,
@@ -189,6 +192,8 @@ pub(crate) struct Story {
     /// Whether the next claim begins no new attempt.
     pub(crate) free: bool,
     pub(crate) not_before: Millis,
+    /// What it was laid aside for, until it is claimed again.
+    pub(crate) parked: Option<Vec<TaskId>>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) mark: EndMark,
 }
@@ -260,7 +265,18 @@ impl Story {
                 self.free = matches!(reason, Release::Declined | Release::Drained);
                 self.not_before = *not_before;
             }
-            Entry::Step { .. } | Entry::Delegated { .. } => {}
+            Entry::Parked { on } => {
+                self.held = None;
+                // The claim counts for nothing: the next one goes on with the same attempt.
+                self.claims = self.claims.saturating_sub(1);
+                self.free = true;
+                self.parked = Some(on.clone());
+            }
+            Entry::Step { .. }
+            | Entry::Delegated { .. }
+            | Entry::Intent { .. }
+            | Entry::Effect { .. }
+            | Entry::Undone { .. } => {}
         }
         self.log.push(Record { n, at, entry });
     }
@@ -270,6 +286,7 @@ impl Story {
         self.attempts = self.attempts.max(claimed.attempt);
         self.free = false;
         self.not_before = 0;
+        self.parked = None;
         self.held = Some(claimed);
     }
 }

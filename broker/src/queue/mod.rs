@@ -15,13 +15,15 @@ use crate::subject::CapabilityName;
 use crate::task::{MAX_CLAIMS, MAX_HANDOUTS};
 use crate::tasks::Depth;
 
+mod joins;
 mod lane;
 mod said;
 #[cfg(test)]
 mod tests;
 
-pub use said::{Batch, Due, Held, Item, Limits, MAX_BYTES, MAX_TASKS, Place, Spent, Taken, Want};
+pub use said::{ASIDE, Batch, Due, Held, Item, Limits, MAX_BYTES, MAX_TASKS, Place, Spent, Taken, Want};
 
+use joins::Joins;
 use lane::Lane;
 
 /// The mirror. See the module.
@@ -37,6 +39,7 @@ pub struct Queue {
     parked: HashMap<u64, (Millis, CapabilityName)>,
     /// Lanes in which a parked claimer may find something that was not there before.
     stirred: BTreeSet<CapabilityName>,
+    joins: Joins,
     bytes: usize,
     next_lease: u64,
 }
@@ -52,6 +55,7 @@ impl Queue {
             waits: BTreeSet::new(),
             parked: HashMap::new(),
             stirred: BTreeSet::new(),
+            joins: Joins::default(),
             bytes: 0,
             next_lease: first_lease,
         }
@@ -70,7 +74,8 @@ impl Queue {
             return;
         }
         self.bytes += item.bytes;
-        self.lanes.entry(item.capability.clone()).or_default().pending += 1;
+        // What waits for others waits in no queue, and is not counted there.
+        self.lanes.entry(item.capability.clone()).or_default().pending += u64::from(item.not_before != ASIDE);
         let task = item.task.clone();
         self.places.insert(task.clone(), Place { item, held: None, alarm: Millis::MAX });
         self.settle(&task, now);
@@ -206,8 +211,51 @@ impl Queue {
         true
     }
 
+    /// Lays a claimed task aside until one of `on` has ended; whether the claim held. The claim counts for nothing: the
+    /// next one goes on with the same attempt.
+    pub fn lay_aside(&mut self, task: &TaskId, lease: u64, on: &[TaskId], now: Millis) -> bool {
+        if self.held(task, lease).is_none() {
+            return false;
+        }
+        self.joins.add(task, on);
+        self.hand_back(task, now, |item| {
+            item.claims -= 1;
+            item.not_before = ASIDE;
+        });
+        self.count_aside(task, |pending| *pending -= 1);
+        true
+    }
+
+    /// Says again, for a store that is read back, what a task that was laid aside waits for.
+    pub fn waits_for(&mut self, task: &TaskId, on: &[TaskId]) {
+        self.joins.add(task, on);
+    }
+
+    /// A task has ended: those that were laid aside for it may be handed out.
+    pub fn ended(&mut self, task: &TaskId, now: Millis) {
+        for woken in self.joins.ended(task) {
+            self.take_up(&woken, now);
+        }
+    }
+
+    /// Nothing is left to wait for.
+    pub fn take_up(&mut self, task: &TaskId, now: Millis) {
+        self.joins.remove(task);
+        if let Some(place) = self.places.get_mut(task).filter(|place| place.is_aside()) {
+            place.item.not_before = 0;
+            self.settle(task, now);
+            self.count_aside(task, |pending| *pending += 1);
+        }
+    }
+
+    fn count_aside(&mut self, task: &TaskId, count: impl FnOnce(&mut u64)) {
+        let Some(place) = self.places.get(task) else { return };
+        count(&mut self.lanes.entry(place.item.capability.clone()).or_default().pending);
+    }
+
     /// Removes a task that has its outcome; what it was and who held it.
     pub fn remove(&mut self, task: &TaskId) -> Option<Place> {
+        self.joins.remove(task);
         let place = self.places.remove(task)?;
         self.alarms.remove(&(place.alarm, task.clone()));
         self.bytes -= place.item.bytes;
@@ -215,6 +263,7 @@ impl Queue {
             lane.unready(place.item.priority, place.item.seq);
             match &place.held {
                 Some(held) => lane.let_go(&held.node),
+                None if place.is_aside() => {}
                 None => lane.pending -= 1,
             }
         }

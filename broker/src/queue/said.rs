@@ -10,6 +10,9 @@ pub const MAX_TASKS: usize = 1_000_000;
 /// The most bytes that the inputs of unfinished tasks take, unless configured: 1 GiB.
 pub const MAX_BYTES: usize = 1 << 30;
 
+/// What stands in the place of a time for a task that waits for others and for no time.
+pub const ASIDE: Millis = i64::MAX as Millis;
+
 /// How much the queue may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -79,6 +82,13 @@ pub struct Place {
     pub held: Option<Held>,
     /// When [`Queue::due`](super::Queue::due) has to look at it.
     pub(super) alarm: Millis,
+}
+
+impl Place {
+    /// Whether it is laid aside until others have ended.
+    pub fn is_aside(&self) -> bool {
+        self.held.is_none() && self.item.not_before == ASIDE
+    }
 }
 
 /// What a claimer asks for.

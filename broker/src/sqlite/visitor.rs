@@ -18,7 +18,7 @@ use crate::state::{Change, Key, Moment, Put, StateEntry, States, Watch, Write};
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Status, Task};
 use crate::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
 };
 use crate::{BoxFuture, Broker};
 
@@ -98,8 +98,19 @@ impl Tasks for Inner {
         Box::pin(async { self.refused("release tasks") })
     }
 
+    fn park(&self, _: Park) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { self.refused("park tasks") })
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(async move { turns.iter().map(|_| self.refused("finish tasks")).collect() })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        Box::pin(self.get(Ask::Conclude(Box::new(outcome)), |reply| match reply {
+            Reply::Concluded(recorded) => Ok(recorded.into()),
+            other => Err(other),
+        }))
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

@@ -7,7 +7,8 @@ use clap::Parser;
 
 use crate::args::{self, Cli, Command};
 use crate::commands::{
-    agent, completions, config, dead, doctor, event, explain, node, pool, provision, run, state, task, tree, workflow,
+    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, state, task, tree,
+    workflow,
 };
 use crate::complaint::{self, Parsed};
 use crate::console::Console;
@@ -68,6 +69,7 @@ async fn dispatch(command: Command, console: &Console) -> Done {
         Command::Event(of) => event::event(of, console).await,
         Command::State(of) => state::state(of, console).await,
         Command::Dead(of) => dead::dead(of, console).await,
+        Command::Inbox(of) => inbox::inbox(of, console).await,
         Command::Node(of) => node::node(of, console).await,
         Command::Pool(of) => pool::pool(of, console).await,
         Command::Provision(of) => provision::provision(of, console).await,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    agent, completions, config, dead, doctor, event, explain, node, pool, provision, run, state, task, tree, workflow,
+    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, state, task, tree,
+    workflow,
 };
 
 const AFTER: &str = "\
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     /// What came to nothing, and putting it back
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// What people are asked, and answering it
+    #[command(subcommand)]
+    Inbox(inbox::Verb),
     /// Start a node, and look after those that run
     #[command(subcommand)]
     Node(node::Node),

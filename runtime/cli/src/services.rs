@@ -1,11 +1,11 @@
-//! What this program's own node serves: the research team, workflows, and `diag.echo`.
+//! What this program's own node serves: the research team, workflows, and the agents of `diag`.
 
 use callboard::workflow::WORKFLOW;
 use callboard::{Child, diag, team};
 
 /// The services of a node of this program, in start order.
 pub(crate) fn all() -> Vec<Child> {
-    vec![team::research().into(), diag::echo().into()]
+    std::iter::once(team::research().into()).chain(diag::all().into_iter().map(Child::from)).collect()
 }
 
 /// The capabilities that such a node serves, by name.

@@ -103,7 +103,7 @@ impl Answering {
                 (Err(error), Ended::Failed)
             }
             Worked::Unwanted(error) => (Err(error), Ended::Withdrawn),
-            Worked::HandedBack => {
+            Worked::HandedBack | Worked::Parked(_) => {
                 (Err(Error::Cancelled { by: "the node, which is stopping".into() }), Ended::Withdrawn)
             }
         }

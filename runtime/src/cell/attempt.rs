@@ -92,6 +92,11 @@ impl Attempt {
                 settling.lost();
                 return None;
             }
+            Worked::Parked(on) => {
+                tracing::debug!(tasks = on.len(), "parked");
+                settling.park(on).await;
+                return None;
+            }
             Worked::HandedBack => {
                 settling.give_back(Release::Drained, None, Duration::ZERO).await;
                 return None;

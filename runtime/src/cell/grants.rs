@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use callboard_agents::Grant;
 use callboard_agents::host::Facts;
+use callboard_agents::human::is_human;
 use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
@@ -23,8 +24,12 @@ impl Grants {
         Self { agent: facts.agent.clone(), run: facts.run.clone(), list }
     }
 
-    /// Whether it may ask, tell and delegate to a capability.
+    /// Whether it may ask, tell and delegate to a capability. A person may be asked by anybody: what is in doubt must
+    /// find one.
     pub(crate) fn call(&self, capability: &CapabilityName) -> Result<()> {
+        if is_human(capability.as_str()) {
+            return Ok(());
+        }
         let covers = |grant: &Grant| match grant {
             Grant::AnyCapability => true,
             Grant::Capability(name) => match name.strip_suffix(".*") {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_agents::TaskInfo;
-use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served};
+use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served, Standing};
 use callboard_broker::BoxFuture;
 use callboard_broker::blobs::Blobs;
 use callboard_broker::error::{Error, Result};
@@ -13,7 +13,7 @@ use callboard_broker::id::TaskId;
 use callboard_broker::messages::{ASK_DEADLINE, Broadcast, Message, TTL};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
-use callboard_broker::task::Outcome;
+use callboard_broker::task::{Entry, Outcome};
 use callboard_broker::tasks::Until;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -173,7 +173,16 @@ impl Host for RequestHost {
 
     fn outcome(&self, child: TaskId) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
-            let _open = self.load.wait();
+            let human = self.journal.as_ref().is_some_and(|journal| journal.is_for_people(&child));
+            if human {
+                // Who waits for a person is parked at once: so it is looked first whether they have answered.
+                let _open = self.load.call();
+                let look = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, Duration::ZERO);
+                if let Ok(Some(outcome)) = self.within(look).await.map(|mut outcomes| outcomes.pop()) {
+                    return Ok(outcome);
+                }
+            }
+            let _open = self.load.wait(&child, human);
             let limit = self.facts.deadline.saturating_duration_since(Instant::now());
             loop {
                 let left = self.facts.deadline.saturating_duration_since(Instant::now());
@@ -206,12 +215,26 @@ impl Host for RequestHost {
         self.journal.as_ref().map_or(Ok(None), |journal| journal.recorded(step))
     }
 
-    fn record(&self, step: &str, value: Payload) -> BoxFuture<'_, Result<()>> {
-        let step = step.to_owned();
+    fn busy(&self) -> Box<dyn Send + Sync> {
+        Box::new(self.load.call())
+    }
+
+    fn effect(&self, name: &str) -> BoxFuture<'_, Result<Standing>> {
+        let name = name.to_owned();
         Box::pin(async move {
             let _open = self.load.call();
             match &self.journal {
-                Some(journal) => self.within(journal.record(&self.hub.broker, &step, value)).await,
+                Some(journal) => self.within(journal.effect(&self.hub.broker, &name)).await,
+                None => self.live().map(|()| Standing::Open(name)),
+            }
+        })
+    }
+
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let _open = self.load.call();
+            match &self.journal {
+                Some(journal) => self.within(journal.record(&self.hub.broker, entry)).await,
                 None => self.live(),
             }
         })

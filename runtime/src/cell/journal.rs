@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use callboard_agents::host::Order;
+use callboard_agents::host::{Order, Standing};
 use callboard_agents::keys::ChildKeys;
 use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
@@ -18,6 +18,7 @@ use callboard_broker::tasks::{Child, Fence};
 use tokio::sync::oneshot;
 
 use super::append::append;
+use super::effects::Effects;
 
 /// How many generations of one child are looked up.
 const MAX_GENERATIONS: u32 = 1_000;
@@ -27,6 +28,8 @@ const MAX_GENERATIONS: u32 = 1_000;
 struct Delegated {
     child: TaskId,
     input_hash: String,
+    /// Whether people answer it.
+    human: bool,
 }
 
 /// What this attempt knows and has used so far.
@@ -36,6 +39,7 @@ struct Seen {
     used_steps: HashSet<String>,
     children: HashMap<String, Delegated>,
     keys: ChildKeys,
+    used_effects: HashSet<String>,
 }
 
 /// The log of one task under one claim.
@@ -46,25 +50,28 @@ pub(crate) struct Journal {
     claim: Fence,
     fence: Arc<tokio::sync::Mutex<Fence>>,
     seen: Mutex<Seen>,
+    effects: Effects,
 }
 
 impl Journal {
     pub(crate) fn new(task: Task, log: &[Record], fence: Fence) -> Self {
         let mut seen = Seen::default();
+        let effects = Effects::new(&task, log);
         for record in log {
             match &record.entry {
                 Entry::Step { name, value } => {
                     seen.steps.insert(name.clone(), value.clone());
                 }
-                Entry::Delegated { key, child, input_hash, .. } => {
-                    let delegated = Delegated { child: child.clone(), input_hash: input_hash.clone() };
+                Entry::Delegated { key, child, input_hash, capability } => {
+                    let (child, input_hash, human) = (child.clone(), input_hash.clone(), capability.is_human());
+                    let delegated = Delegated { child, input_hash, human };
                     seen.children.insert(key.clone(), delegated);
                 }
-                Entry::Claimed { .. } | Entry::Released { .. } => {}
+                _ => {}
             }
         }
         let claim = fence.clone();
-        Self { task, claim, fence: Arc::new(tokio::sync::Mutex::new(fence)), seen: Mutex::new(seen) }
+        Self { task, claim, fence: Arc::new(tokio::sync::Mutex::new(fence)), seen: Mutex::new(seen), effects }
     }
 
     /// The claim, with the first record that it has to show.
@@ -77,6 +84,11 @@ impl Journal {
         self.fence.lock().await.clone()
     }
 
+    /// Whether people are to answer this child.
+    pub(crate) fn is_for_people(&self, child: &TaskId) -> bool {
+        self.lock().children.values().any(|one| one.human && one.child == *child)
+    }
+
     pub(crate) fn recorded(&self, step: &str) -> Result<Option<Payload>> {
         let mut seen = self.lock();
         if !seen.used_steps.insert(step.to_owned()) {
@@ -87,8 +99,17 @@ impl Journal {
         Ok(seen.steps.get(step).cloned())
     }
 
-    pub(crate) async fn record(&self, broker: &Broker, step: &str, value: Payload) -> Result<()> {
-        let entry = Entry::Step { name: step.to_owned(), value };
+    /// Where an effect stands by this log and those of the earlier generations, whose effects are not done again.
+    pub(crate) async fn effect(&self, broker: &Broker, name: &str) -> Result<Standing> {
+        if !self.lock().used_effects.insert(name.to_owned()) {
+            return Err(Error::decode(format!(
+                "the effect \"{name}\" was used twice in one attempt: give each its own name"
+            )));
+        }
+        self.effects.standing(broker, name).await
+    }
+
+    pub(crate) async fn record(&self, broker: &Broker, entry: Entry) -> Result<()> {
         self.append(broker, vec![entry], Vec::new(), || ()).await
     }
 
@@ -119,13 +140,14 @@ impl Journal {
             capability: child.capability.clone(),
             input_hash: input_hash.clone(),
         };
+        let human = child.capability.is_human();
         let child = match skipped {
             Some(reason) => Child::Skipped(Box::new(child), reason),
             None => Child::Queued(Box::new(child)),
         };
         let journal = self.clone();
         let stored = move || {
-            journal.lock().children.insert(key, Delegated { child: id.clone(), input_hash });
+            journal.lock().children.insert(key, Delegated { child: id.clone(), input_hash, human });
             Stored { child: id, abandon: Some(abandon) }
         };
         self.append(broker, vec![entry], vec![child], stored).await.map(Stored::keep)

@@ -8,7 +8,7 @@
 //! | `attempt`, `settle`, `answer` | one task from claim to last write; one message |
 //! | `work` | a handler under all that may end it early |
 //! | `decide`, `declined` | what becomes of a task after an attempt, or without one: pure |
-//! | `host`, `journal`, `append`, `orphans`, `grants` | the inside of a `Context` |
+//! | `host`, `journal`, `effects`, `append`, `orphans`, `grants` | the inside of a `Context` |
 //! | `heart` | claims, kept alive and written back whatever happens |
 //! | `hub`, `stats`, `catch` | what all cells share; counters; panics |
 
@@ -19,6 +19,7 @@ mod attempt;
 mod catch;
 mod decide;
 mod declined;
+mod effects;
 mod grants;
 pub(crate) mod heart;
 mod host;

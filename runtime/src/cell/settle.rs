@@ -9,8 +9,9 @@ use callboard_agents::{Failure, TaskInfo};
 use callboard_broker::clock::Millis;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::{Class, Error, Remote, Result};
+use callboard_broker::id::TaskId;
 use callboard_broker::task::{Outcome, Release, Status, Task};
-use callboard_broker::tasks::{Finish, GiveBack};
+use callboard_broker::tasks::{Finish, GiveBack, Park};
 use tokio::time::Instant;
 
 use super::decide::Verdict;
@@ -82,6 +83,14 @@ impl<'a> Settling<'a> {
         let back = GiveBack { fence, reason, error, delay, agent: Some(self.pool.name.to_string()) };
         let tasks = &self.pool.hub.broker.tasks;
         report("release", insist(self.due, || tasks.release(back.clone())).await);
+        self.claim.done();
+    }
+
+    /// Lays the task aside until one of those that it waits for has ended.
+    pub(super) async fn park(self, on: Vec<TaskId>) {
+        let park = Park { fence: self.claim.journal().fence().await, on };
+        let tasks = &self.pool.hub.broker.tasks;
+        report("park", insist(self.due, || tasks.park(park.clone())).await);
         self.claim.done();
     }
 

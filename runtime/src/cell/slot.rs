@@ -5,13 +5,16 @@
 //! before each poll and given back after a poll that leaves nothing open but waits for tasks. A handler therefore never
 //! runs without a slot, however it combines its calls, and never holds one while it sleeps on its children.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use callboard_broker::id::TaskId;
+use callboard_broker::tasks::MAX_PARK;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// After how long without a slot changing hands those who hold them are taken to need them for long.
@@ -127,13 +130,33 @@ impl Drop for Permit {
 pub(crate) struct Load {
     waits: AtomicUsize,
     calls: AtomicUsize,
+    on: Mutex<On>,
     changed: Notify,
 }
 
+/// The tasks that a handler waits for, and how many times each.
+#[derive(Debug, Default)]
+struct On(HashMap<TaskId, (usize, bool)>);
+
+impl On {
+    fn tasks(&self) -> Vec<TaskId> {
+        let mut tasks: Vec<TaskId> = self.0.keys().cloned().collect();
+        tasks.sort();
+        tasks
+    }
+
+    fn is_for_people(&self) -> bool {
+        self.0.values().any(|(_, human)| *human)
+    }
+}
+
 impl Load {
-    /// A wait for a task, until the guard is dropped.
-    pub(crate) fn wait(self: &Arc<Self>) -> Open {
-        Open::new(self, |load| &load.waits)
+    /// A wait for a task, until the guard is dropped; whether a person is to do it.
+    pub(crate) fn wait(self: &Arc<Self>, task: &TaskId, human: bool) -> Wait {
+        let mut on = self.on.lock().unwrap_or_else(PoisonError::into_inner);
+        on.0.entry(task.clone()).or_insert((0, human)).0 += 1;
+        drop(on);
+        Wait { load: self.clone(), task: task.clone(), _open: Open::new(self, |load| &load.waits) }
     }
 
     /// Any other call, until the guard is dropped.
@@ -153,8 +176,52 @@ impl Load {
         }
     }
 
+    /// Resolves when nothing has been open but waits for tasks for `long`, and with what is waited for; at once when a
+    /// person is among those.
+    pub(crate) async fn until_parkable(&self, long: Duration) -> Vec<TaskId> {
+        loop {
+            self.until_only_waits().await;
+            let changed = async {
+                loop {
+                    let mut changed = std::pin::pin!(self.changed.notified());
+                    changed.as_mut().enable();
+                    if !self.only_waits() || self.on.lock().unwrap_or_else(PoisonError::into_inner).is_for_people() {
+                        return;
+                    }
+                    changed.await;
+                }
+            };
+            // Waits that end and begin keep it at work: what it waits for does not take long.
+            let _ = tokio::time::timeout(long, changed).await;
+            let on = self.on.lock().unwrap_or_else(PoisonError::into_inner).tasks();
+            if self.only_waits() && !on.is_empty() && on.len() <= MAX_PARK {
+                return on;
+            }
+            tokio::time::sleep(STUCK).await;
+        }
+    }
+
     fn only_waits(&self) -> bool {
         self.waits.load(Ordering::Acquire) > 0 && self.calls.load(Ordering::Acquire) == 0
+    }
+}
+
+/// One open wait for a task.
+pub(crate) struct Wait {
+    load: Arc<Load>,
+    task: TaskId,
+    _open: Open,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut on = self.load.on.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((waits, _)) = on.0.get_mut(&self.task) {
+            *waits -= 1;
+            if *waits == 0 {
+                on.0.remove(&self.task);
+            }
+        }
     }
 }
 
@@ -235,7 +302,7 @@ mod tests {
     use super::*;
 
     async fn parent(load: Arc<Load>, children: tokio::sync::oneshot::Receiver<u32>) -> u32 {
-        let _open = load.wait();
+        let _open = load.wait(&TaskId::parse("t1").unwrap(), false);
         children.await.unwrap()
     }
 

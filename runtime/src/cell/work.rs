@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use callboard_agents::host::Host;
 use callboard_agents::service::Handler;
 use callboard_agents::{Context, Failure};
 use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote};
+use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -61,7 +63,13 @@ pub(crate) enum Worked {
     Unwanted(Error),
     /// The cell is going away.
     HandedBack,
+    /// It only waits for these tasks, and would for long.
+    Parked(Vec<TaskId>),
 }
+
+/// How long a handler may have nothing open but waits for tasks before its task is parked. One that waits for a person is
+/// parked at once.
+pub(crate) const PARK_AFTER: Duration = Duration::from_secs(20);
 
 /// Runs a handler until it ends, its time is up, `unwanted` resolves or the cell quits.
 ///
@@ -87,8 +95,9 @@ pub(crate) async fn work(
     });
     let _ended = EndOnDrop(host);
     let load = host.load();
+    let can_park = host.facts().task.is_some();
     let started = Instant::now();
-    let name = || callboard_agents::host::Host::facts(&**host).agent.to_string();
+    let name = || host.facts().agent.to_string();
     tokio::select! {
         biased;
         ended = &mut handling => match ended {
@@ -104,6 +113,10 @@ pub(crate) async fn work(
             let limit = deadline.saturating_duration_since(started);
             host.end(Error::Deadline { to: name().into(), limit });
             Worked::TimedOut(limit)
+        }
+        on = load.until_parkable(PARK_AFTER), if can_park => {
+            host.end(Error::Cancelled { by: "the runtime: its task is parked".into() });
+            Worked::Parked(on)
         }
         () = cannot_finish(quits, &load) => {
             host.end(Error::Cancelled { by: "the cell, which is stopping".into() });

@@ -15,7 +15,7 @@ use crate::{diag, team};
 fn services(library: &Library) -> Vec<Service> {
     let Team { executive, branches } = research_team(library);
     let of_team = branches.into_iter().flat_map(|branch| [vec![branch.lead], branch.workers].concat());
-    [diag::echo(), executive].into_iter().chain(of_team).collect()
+    diag::all().into_iter().chain([executive]).chain(of_team).collect()
 }
 
 /// The capabilities that any node can be told to serve, by name.

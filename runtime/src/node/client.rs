@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_agents::TaskInfo;
-use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served};
+use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served, Standing};
 use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::event::NewEvent;
@@ -13,7 +13,7 @@ use callboard_broker::messages::{ASK_DEADLINE, Broadcast, Message, TTL};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
-use callboard_broker::task::Outcome;
+use callboard_broker::task::{Entry, Outcome};
 use callboard_broker::tasks::Until;
 use tokio::time::Instant;
 
@@ -103,7 +103,11 @@ impl Host for Client {
         Ok(None)
     }
 
-    fn record(&self, _step: &str, _value: Payload) -> BoxFuture<'_, Result<()>> {
+    fn effect(&self, _name: &str) -> BoxFuture<'_, Result<Standing>> {
+        Box::pin(async move { self.only_agents("have an effect") })
+    }
+
+    fn record(&self, _entry: Entry) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move { self.only_agents("record a step") })
     }
 

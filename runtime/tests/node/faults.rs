@@ -13,7 +13,8 @@ use callboard::broker::queue::Limits;
 use callboard::broker::sqlite::probe::{Fate, Point, Probe};
 use callboard::broker::task::{Entry, Outcome, Record, Status, Task};
 use callboard::broker::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks,
+    Until,
 };
 use callboard::broker::{BoxFuture, Broker, code, memory, sqlite};
 use callboard::diag::{ECHO, Echo, echo};
@@ -102,8 +103,15 @@ impl Tasks for Deaf {
     fn release(&self, back: GiveBack) -> BoxFuture<'_, Answer<()>> {
         self.0.release(back)
     }
+    fn park(&self, park: Park) -> BoxFuture<'_, Answer<()>> {
+        self.0.park(park)
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Answer<Recorded>>> {
         self.0.finish(turns)
+    }
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Answer<Recorded>> {
+        self.0.conclude(outcome)
     }
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Answer<Vec<TaskId>>> {
         self.0.cancel(task, by)

@@ -8,7 +8,9 @@ mod kit;
 
 mod asks;
 mod delegation;
+mod effects;
 mod faults;
+mod parking;
 mod stops;
 mod storm;
 mod supervision;

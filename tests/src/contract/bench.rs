@@ -322,5 +322,9 @@ fn words(entry: &Entry) -> String {
         Entry::Released { reason, .. } => format!("released {reason:?}").to_lowercase(),
         Entry::Step { name, .. } => format!("step {name}"),
         Entry::Delegated { key, .. } => format!("delegated {key}"),
+        Entry::Parked { on } => format!("parked {}", on.len()),
+        Entry::Intent { name, .. } => format!("intent {name}"),
+        Entry::Effect { name, .. } => format!("effect {name}"),
+        Entry::Undone { name } => format!("undone {name}"),
     }
 }

@@ -10,11 +10,13 @@ pub mod bench;
 pub mod by_name;
 pub mod cancels;
 pub mod claims;
+pub mod concludes;
 pub mod crashes;
 pub mod dead;
 pub mod events;
 pub mod invariants;
 pub mod messages;
+pub mod parks;
 pub mod races;
 pub mod retries;
 pub mod state;
@@ -64,6 +66,15 @@ macro_rules! for_each_check {
             cancels: what_had_ended_stands_and_nothing_can_be_added,
             cancels: a_child_of_an_earlier_generation_is_reached_through_the_log,
             cancels: a_cancelled_attempt_can_record_nothing,
+            concludes: the_first_answer_holds_and_the_second_is_told,
+            concludes: a_conclusion_wakes_who_waits_and_a_held_task_takes_none,
+            concludes: a_poor_conclusion_is_refused,
+            parks: a_parked_task_comes_back_with_the_first_end_as_the_same_attempt,
+            parks: what_had_ended_before_wakes_at_once,
+            parks: a_deadline_and_a_cancel_reach_a_parked_task,
+            parks: a_poor_park_is_refused,
+            parks: the_end_of_an_inherited_child_wakes_a_later_generation,
+            parks: what_is_parked_is_so_after_a_crash,
             retries: a_retry_is_the_next_generation_once,
             retries: what_runs_or_is_done_is_not_retried,
             retries: a_child_is_retried_under_its_parents_newest_generation,

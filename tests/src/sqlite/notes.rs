@@ -16,7 +16,7 @@ use callboard_broker::state::{self, Change, Key, Moment, Put, StateEntry, Watch,
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Record, Task};
 use callboard_broker::tasks::{
-    self, Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Until,
+    self, Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Until,
 };
 use callboard_broker::{BoxFuture, Broker};
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,10 @@ impl tasks::Tasks for Noted<dyn tasks::Tasks> {
         self.inner.release(back)
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        self.inner.park(park)
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(async move {
             let ends: Vec<Outcome> = turns.iter().map(|turn| turn.outcome.clone()).collect();
@@ -114,6 +118,15 @@ impl tasks::Tasks for Noted<dyn tasks::Tasks> {
             let ended = ends.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
             ended.for_each(|(end, _)| self.notes.take(&Note::Ended(end.task, end.status.to_string())));
             answers
+        })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        Box::pin(async move {
+            let (task, status) = (outcome.task.clone(), outcome.status.to_string());
+            let recorded = self.inner.conclude(outcome).await?;
+            self.notes.take(&Note::Ended(task, status));
+            Ok(recorded)
         })
     }
 

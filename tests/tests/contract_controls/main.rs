@@ -73,7 +73,17 @@ fn view(status: Status) -> TaskView {
     let capability = CapabilityName::parse("x").unwrap();
     let task = Task::root(RunId::parse("r").unwrap(), capability, Payload::null(), 1);
     let outcome = status.is_final().then(|| Outcome::of(&task, status, None, 1));
-    TaskView { task, seq: 1, status, attempt: 1, node: None, started_at: None, not_before: None, outcome }
+    TaskView {
+        task,
+        seq: 1,
+        status,
+        attempt: 1,
+        node: None,
+        started_at: None,
+        not_before: None,
+        parked: false,
+        outcome,
+    }
 }
 
 #[test]

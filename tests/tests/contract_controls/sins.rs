@@ -16,7 +16,7 @@ use callboard_broker::state::{Change, Expect, Key, Moment, Put, StateEntry, Stat
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Record, Task};
 use callboard_broker::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
 };
 use callboard_broker::{BoxFuture, Broker};
 use callboard_tests::contract::{Setup, Wing};
@@ -140,6 +140,10 @@ impl Tasks for Sinful {
         self.inner.tasks.release(back)
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        self.inner.tasks.park(park)
+    }
+
     fn finish(&self, mut turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(async move {
             if self.sin == Sin::NoDeadLetter {
@@ -154,6 +158,10 @@ impl Tasks for Sinful {
             }
             answers
         })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        self.inner.tasks.conclude(outcome)
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

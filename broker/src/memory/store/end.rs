@@ -26,6 +26,7 @@ impl Store {
         let task = kept.task.clone();
         kept.outcome = Some(outcome);
         self.waits.ended(&task.id);
+        self.queue.ended(&task.id, now);
         self.runs.ended(&task.run);
         self.forget();
     }
@@ -55,6 +56,21 @@ impl Store {
             self.dead.keep(letter, now);
         }
         self.end(outcome, fence.lease, None, now);
+        Ok(Recorded::New)
+    }
+
+    pub(in super::super) fn conclude(&mut self, outcome: Outcome, now: Millis) -> Result<Recorded> {
+        let kept = self.tasks.get(&outcome.task).ok_or_else(|| Error::not_found(format!("task {}", outcome.task)))?;
+        let outcome = facts::conclusion(&kept.task, outcome)?;
+        match &kept.outcome {
+            Some(recorded) if facts::says_the_same(recorded, &outcome) => return Ok(Recorded::Already),
+            Some(_) => return Err(facts::taken(&outcome.task, kept.last())),
+            None if self.queue.get(&outcome.task).is_none_or(|place| place.held.is_some()) => {
+                return Err(facts::taken(&outcome.task, kept.last()));
+            }
+            None => {}
+        }
+        self.end(outcome, 0, None, now);
         Ok(Recorded::New)
     }
 

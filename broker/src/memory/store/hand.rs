@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::queue::{Batch, Due, Taken, Want};
 use crate::task::{Entry, Record, Release};
-use crate::tasks::{Child, Fence, GiveBack, LEASE, Lease, Revoked};
+use crate::tasks::{Child, Fence, GiveBack, LEASE, Lease, Park, Revoked};
 
 impl Store {
     /// Does what time brought by `now`, and returns the time that everything in this turn is stamped with.
@@ -62,7 +62,7 @@ impl Store {
     fn lease(&mut self, taken: Taken, now: Millis) -> Option<Lease> {
         let kept = self.tasks.get_mut(&taken.task)?;
         let (attempt, node) = (taken.held.attempt, taken.held.node);
-        if taken.again {
+        if taken.again || !kept.log.is_empty() {
             kept.append([Entry::Claimed { attempt, node: node.clone() }], now);
         }
         self.events.add(facts::started(&kept.task, attempt, &node), now);
@@ -119,6 +119,21 @@ impl Store {
         kept.tell(None);
         let free = !matches!(reason, Release::Retry);
         self.queue.release(&fence.task, fence.lease, free, not_before, now);
+        Ok(())
+    }
+}
+
+impl Store {
+    pub(in super::super) fn park_task(&mut self, park: Park, now: Millis) -> Result<()> {
+        facts::parkable(&park)?;
+        let Park { fence, on } = park;
+        let kept = self.holder(&fence)?;
+        kept.append([Entry::Parked { on: on.clone() }], now);
+        kept.tell(None);
+        self.queue.lay_aside(&fence.task, fence.lease, &on, now);
+        if !self.outcomes(&on).is_empty() {
+            self.queue.take_up(&fence.task, now);
+        }
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::TaskId;
-use crate::queue::{Item, Queue, Want};
+use crate::queue::{Item, Place, Queue, Want};
 use crate::task::{Outcome, Record, Status, Task};
 use crate::tasks::{Child, Lease, Revoked, Submitted, TaskView, Until};
 
@@ -247,7 +247,11 @@ impl Store {
             attempt: place.map_or(kept.attempts, |p| p.item.attempts()),
             node: held.map(|h| h.node.clone()),
             started_at: held.map(|h| h.since),
-            not_before: place.filter(|p| p.held.is_none()).map(|p| p.item.not_before).filter(|at| *at > self.now),
+            not_before: place
+                .filter(|p| p.held.is_none() && !p.is_aside())
+                .map(|p| p.item.not_before)
+                .filter(|at| *at > self.now),
+            parked: place.is_some_and(Place::is_aside),
             outcome: kept.outcome.clone(),
         }
     }

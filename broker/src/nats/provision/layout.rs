@@ -182,6 +182,24 @@ impl Layout {
     }
 }
 
+/// The consumer that hands each outcome to one node, which wakes the task that was laid aside for it.
+pub(crate) fn join() -> Value {
+    let ended = ["completed", "failed", "cancelled", "expired", "skipped"];
+    let ended: Vec<String> = ended.iter().map(|status| format!("cb.v1.run.*.*.{status}")).collect();
+    json!({
+        "name": names::JOIN,
+        "durable_name": names::JOIN,
+        "filter_subjects": ended,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "replay_policy": "instant",
+        "ack_wait": u64::try_from(LEASE.as_nanos()).unwrap_or(u64::MAX),
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "max_waiting": 4_096,
+    })
+}
+
 /// A stream without its bounds, which are its operator's choice.
 pub(crate) fn without_bounds(mut stream: Value) -> Value {
     let is_queue = stream["retention"] == "workqueue";

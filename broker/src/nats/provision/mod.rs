@@ -58,6 +58,7 @@ pub async fn provision(link: &Link, layout: &Layout) -> Result<Report> {
         let made = ensure(link, &name, &config).await?;
         streams.push((name, made));
     }
+    join(link).await?;
     until_derived(link).await?;
     Ok(Report { server, streams })
 }
@@ -90,7 +91,17 @@ pub(crate) async fn complete(link: &Link, layout: &Layout) -> Result<()> {
     for config in missing {
         create(link, &name_of(&config), &config).await?;
     }
+    join(link).await?;
     until_derived(link).await
+}
+
+/// Makes the consumer that wakes parked tasks, or finds it.
+pub(crate) async fn join(link: &Link) -> Result<()> {
+    let config = layout::join();
+    let verb = format!("CONSUMER.CREATE.{}.{}", names::RUNS, names::JOIN);
+    let said = link.api(&verb, json!({ "stream_name": names::RUNS, "config": config, "action": "" })).await?;
+    let said = said.map_err(|e| e.into_error(names::JOIN))?;
+    same(names::JOIN, &config, &said["config"])
 }
 
 /// The streams that are not there, as they are to be made.

@@ -1,7 +1,7 @@
 //! The deadlines of queued tasks: each queue message is read once, and those that have left are forgotten now and then.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 
 use crate::clock::Millis;
 use crate::id::TaskId;
@@ -62,6 +62,49 @@ impl Deadlines {
     /// The next deadline.
     pub(super) fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|Reverse((deadline, ..))| *deadline)
+    }
+}
+
+/// The deadlines of tasks that were parked. Each record of parking is read once; a task that was parked again counts
+/// once. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    heap: BinaryHeap<Reverse<(Millis, TaskId)>>,
+    known: HashSet<TaskId>,
+    last: u64,
+}
+
+impl Aside {
+    /// Where to read on.
+    pub(super) fn read_from(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// A record at place `seq`, with its task and deadline if it can be read.
+    pub(super) fn read(&mut self, seq: u64, task: Option<(Millis, TaskId)>) {
+        self.last = self.last.max(seq);
+        if let Some((deadline, task)) = task.filter(|(_, task)| self.known.insert(task.clone())) {
+            self.heap.push(Reverse((deadline, task)));
+        }
+    }
+
+    /// Takes out one whose deadline has passed by `now`.
+    pub(super) fn due(&mut self, now: Millis) -> Option<TaskId> {
+        self.heap.peek().filter(|Reverse((deadline, _))| *deadline <= now)?;
+        let Reverse((_, task)) = self.heap.pop()?;
+        self.known.remove(&task);
+        Some(task)
+    }
+
+    /// Comes again at `at`.
+    pub(super) fn later(&mut self, at: Millis, task: TaskId) {
+        self.known.insert(task.clone());
+        self.heap.push(Reverse((at, task)));
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Millis> {
+        self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::nats::names;
 use crate::nats::record::{EndMark, Story, end_document, parse_subject};
 use crate::queue::Spent;
 use crate::task::{Entry, Outcome, Status, Task};
-use crate::tasks::Revoked;
+use crate::tasks::{Recorded, Revoked};
 
 /// How often an end may find that somebody has just written.
 const TRIES: usize = 64;
@@ -23,6 +23,7 @@ impl Room {
         task: &Task,
         story: &Story,
         why: Option<Spent>,
+        // The place of its queue message; 0: it stands in no queue.
         queued: u64,
     ) -> Result<bool> {
         let now = self.now();
@@ -36,7 +37,9 @@ impl Room {
         };
         let Appended::At(_) = self.write_end(task, &outcome, story.last).await? else { return Ok(false) };
         self.held.revoke(&task.id, Revoked::Ended(outcome.status));
-        self.link.delete(names::TASKS, queued).await?;
+        if queued > 0 {
+            self.link.delete(names::TASKS, queued).await?;
+        }
         Ok(true)
     }
 
@@ -93,6 +96,30 @@ impl Room {
             }
         }
         Err(Error::unavailable(format!("task {id} changes faster than it can be cancelled")))
+    }
+
+    pub(super) async fn conclude(&self, outcome: Outcome) -> Result<Recorded> {
+        let id = outcome.task.clone();
+        for _ in 0..TRIES {
+            let (story, queued) = (self.newest_glance(&id).await?, self.queued(&id).await?);
+            let task = story.task.clone().or_else(|| queued.as_ref().map(|(task, ..)| task.clone()));
+            let task = task.ok_or_else(|| Error::not_found(format!("task {id}")))?;
+            let outcome = facts::conclusion(&task, outcome.clone())?;
+            if let Some(recorded) = &story.outcome {
+                let same = facts::says_the_same(recorded, &outcome);
+                return if same { Ok(Recorded::Already) } else { Err(facts::taken(&id, story.n())) };
+            }
+            if story.held.is_some() {
+                return Err(facts::taken(&id, story.n()));
+            }
+            if let Appended::At(_) = self.write_end(&task, &outcome, story.last).await? {
+                if let Some((.., seq)) = queued {
+                    self.link.delete(names::TASKS, seq).await?;
+                }
+                return Ok(Recorded::New);
+            }
+        }
+        Err(Error::unavailable(format!("task {id} changes faster than it can be concluded")))
     }
 
     /// The whole stories of all tasks of a run.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Aside, Deadlines};
 use super::held::Held;
 use super::hub::Hint;
 use super::room::{Appended, Room, mark_of, text};
 use crate::error::Result;
 use crate::id::TaskId;
 use crate::nats::names;
-use crate::nats::record::{LAPSED, Lapsed, STARTED, ending};
+use crate::nats::record::{LAPSED, Lapsed, Noted, STARTED, ending, parse_subject};
 use crate::queue::Spent;
 use crate::tasks::Revoked;
 
@@ -29,6 +29,7 @@ pub(super) fn start(room: &Arc<Room>, works: bool) {
     tokio::spawn(hear(Arc::downgrade(room), room.hub.all()));
     if works {
         tokio::spawn(sweep(Arc::downgrade(room)));
+        tokio::spawn(super::join::wake(Arc::downgrade(room)));
     }
 }
 
@@ -111,13 +112,23 @@ impl Room {
 
 /// Keeps the deadlines of all queued tasks. Several processes may do it at once: an outcome is recorded once.
 async fn sweep(room: Weak<Room>) {
-    let mut deadlines = Deadlines::new();
+    let (mut deadlines, mut aside) = (Deadlines::new(), Aside::default());
     loop {
         let Some(at) = room.upgrade() else { return };
         if let Err(error) = at.note_deadlines(&mut deadlines).await {
             tracing::debug!(%error, "the queue could not be looked at");
         }
+        if let Err(error) = at.note_aside(&mut aside).await {
+            tracing::debug!(%error, "parked tasks could not be looked at");
+        }
         let now = at.now();
+        while let Some(task) = aside.due(now) {
+            if let Err(error) = at.expire(&task, 0).await {
+                tracing::warn!(%task, %error, "a parked task past its deadline could not be ended");
+                aside.later(now + crate::clock::millis(SWEEP_EVERY), task);
+                break;
+            }
+        }
         while let Some((task, seq)) = deadlines.due(now) {
             if let Err(error) = at.expire(&task, seq).await {
                 tracing::warn!(%task, %error, "a task past its deadline could not be ended");
@@ -125,7 +136,8 @@ async fn sweep(room: Weak<Room>) {
                 break;
             }
         }
-        let next = deadlines.next().map(|deadline| at.link.clock.instant(deadline));
+        let next =
+            deadlines.next().into_iter().chain(aside.next()).min().map(|deadline| at.link.clock.instant(deadline));
         let far = tokio::time::Instant::now() + SWEEP_EVERY;
         let next = next.map_or(far, |next| next.min(far));
         tokio::select! {
@@ -147,6 +159,21 @@ impl Room {
             }
             if !more {
                 deadlines.all_read();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn note_aside(&self, aside: &mut Aside) -> Result<()> {
+        loop {
+            let page = self.link.page(names::RUNS, names::PARKED, aside.read_from(), PAGE).await?;
+            let more = page.last().is_some_and(|raw| raw.pending > 0);
+            for raw in page {
+                let deadline = serde_json::from_slice::<Noted>(&raw.body).ok().and_then(|noted| noted.deadline);
+                let task = parse_subject(&raw.subject).map(|(task, _)| task);
+                aside.read(raw.seq, deadline.zip(task));
+            }
+            if !more {
                 return Ok(());
             }
         }

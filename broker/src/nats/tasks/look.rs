@@ -59,6 +59,7 @@ impl Room {
             node: story.held.as_ref().map(|held| held.node.clone()),
             started_at: story.held.as_ref().map(|held| held.since),
             not_before: waits.then_some(story.not_before),
+            parked: story.outcome.is_none() && story.parked.is_some(),
             outcome: story.outcome,
         })
     }
@@ -73,6 +74,11 @@ impl Room {
 
     pub(super) async fn list(&self, filter: TaskFilter) -> Result<Vec<TaskView>> {
         let limit = if filter.limit == 0 { MAX_PAGE } else { filter.limit.min(MAX_PAGE) };
+        if let (Some(capability), [Status::Pending], None) = (&filter.capability, &filter.status[..], filter.after)
+            && capability.is_human()
+        {
+            return self.waiting(capability, &filter, limit).await;
+        }
         let of = filter.run.as_ref().map_or("*".to_owned(), ToString::to_string);
         let subject = format!("cb.v1.run.{of}.*.submitted");
         let mut views = Vec::new();
@@ -98,6 +104,20 @@ impl Room {
                 _ => return Ok(views),
             }
         }
+    }
+
+    /// What people are asked stands in their queue until it is answered: no log of what has ended need be read.
+    async fn waiting(&self, capability: &CapabilityName, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskView>> {
+        let mut ids = Vec::new();
+        for urgency in names::PRIORITIES {
+            let queued = self.link.all(names::TASKS, &names::consumer_filter(capability, urgency), 1).await?;
+            ids.extend(queued.iter().filter_map(|raw| Some(entry::address(&raw.subject).ok()?.task)));
+        }
+        let mut views: Vec<TaskView> = self.get(ids).await?.into_iter().flatten().collect();
+        views.retain(|view| view.status == Status::Pending && passes(&view.task, filter));
+        views.sort_by_key(|view| if filter.newest_first { u64::MAX - view.seq } else { view.seq });
+        views.truncate(limit);
+        Ok(views)
     }
 
     /// Adds those tasks of a page that pass.

@@ -11,6 +11,7 @@
 //! | `desk`, `pull`, `prepare`, `handover` | claims: who waits, what is pulled for them, what becomes of it |
 //! | `held`, `keeper`, `deadlines` | the claims of this process; lapses, delays and deadlines |
 //! | `turn`, `children` | the writes of an attempt |
+//! | `park`, `join` | laying a task aside until others have ended, and waking it |
 //! | `end` | outcomes that no attempt writes: cancelled, expired, too many claims; retries |
 //! | `takeover` | going on with what a node held that is gone |
 //! | `hub`, `wait` | hints, and waiting for outcomes |
@@ -24,8 +25,10 @@ mod entry;
 mod handover;
 mod held;
 mod hub;
+mod join;
 mod keeper;
 mod look;
+mod park;
 mod prepare;
 mod pull;
 mod room;
@@ -46,7 +49,7 @@ use crate::nats::dead::Retries;
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Task};
 use crate::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
 };
 
 impl Tasks for TaskRoom {
@@ -70,8 +73,16 @@ impl Tasks for TaskRoom {
         Box::pin(self.0.release(back))
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.0.park(park))
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         Box::pin(self.0.finish_all(turns))
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        Box::pin(self.0.conclude(outcome))
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

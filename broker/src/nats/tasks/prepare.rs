@@ -103,6 +103,11 @@ impl Room {
                     }
                 }
             }
+            if self.is_still_parked(&story).await? && !orphan && entry.task.deadline > now {
+                // Whoever ends what it waits for puts it back.
+                self.ack(&pulled.ack).await;
+                return Ok(None);
+            }
             let ends = if orphan { Some(None) } else { spent(&story, &entry.task, now).map(Some) };
             if let Some(spent) = ends {
                 if self.end_unclaimed(&entry.task, &story, spent, pulled.seq).await? {
@@ -145,7 +150,8 @@ impl Room {
             let n = story.n() + 1;
             log.push(Record { n, at: now, entry: claimed.clone() });
             let ack = pulled.ack.clone();
-            (claimed.kind(), text(&Noted { writer: mark.clone(), n, at: now, capability, entry: claimed, ack })?)
+            let (writer, entry, deadline) = (mark.clone(), claimed.clone(), None);
+            (claimed.kind(), text(&Noted { writer, n, at: now, capability, entry, deadline, ack })?)
         } else {
             let (node, ack) = (node.clone(), pulled.ack.clone());
             (STARTED, text(&Started { writer: mark.clone(), at: now, capability, attempt, node, ack })?)

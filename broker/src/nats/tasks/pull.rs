@@ -56,11 +56,15 @@ pub(super) struct Pull {
 
 impl Pull {
     pub(super) async fn open(link: Arc<Link>, capability: &CapabilityName, urgency: Priority) -> Result<Self> {
-        let consumer = names::consumer(capability, urgency);
+        Self::from(link, names::TASKS, &names::consumer(capability, urgency)).await
+    }
+
+    /// From a consumer of any stream.
+    pub(super) async fn from(link: Arc<Link>, stream: &str, consumer: &str) -> Result<Self> {
         let inbox = link.client.new_inbox();
         let lost = |e: async_nats::SubscribeError| Error::unavailable(format!("{}: {e}", link.address));
         let answers = link.client.subscribe(inbox.clone()).await.map_err(lost)?;
-        let ask_at = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", names::TASKS);
+        let ask_at = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
         Ok(Self { link, ask_at, inbox, answers, standing: None })
     }
 

@@ -32,12 +32,14 @@ impl Room {
     }
 
     /// Appends records, one after the other; each follows the one before.
-    async fn write(&self, standing: &Standing, entries: Vec<Entry>) -> Result<Standing> {
+    pub(super) async fn write(&self, standing: &Standing, entries: Vec<Entry>) -> Result<Standing> {
         let mut now_at = standing.clone();
         for entry in entries {
             let (mark, at, n) = (self.mark(), self.now(), now_at.n + 1);
             let (kind, capability) = (entry.kind(), now_at.task.capability.clone());
-            let document = text(&Noted { writer: mark.clone(), n, at, capability, entry, ack: String::new() })?;
+            let deadline = matches!(entry, Entry::Parked { .. }).then_some(now_at.task.deadline);
+            let ack = String::new();
+            let document = text(&Noted { writer: mark.clone(), n, at, capability, entry, deadline, ack })?;
             let id = &now_at.task.id;
             match self.append_record(id, kind, now_at.last, document, &mark).await? {
                 Appended::At(seq) => (now_at.n, now_at.last) = (n, seq),

@@ -167,6 +167,7 @@ async fn do_for(store: &Weak<Store>, verbs: &Verbs, ask: Ask) -> Result<Reply> {
 pub(super) async fn answer(store: Arc<Store>, ask: Ask) -> Result<Reply> {
     Ok(match ask {
         Ask::Submit(new) => Reply::Submitted(Answer::of(tasks::TaskRoom(store).submit(new).await)),
+        Ask::Conclude(outcome) => Reply::Concluded(tasks::TaskRoom(store).conclude(*outcome).await?.into()),
         Ask::Cancel { task, by } => Reply::Tasks(tasks::TaskRoom(store).cancel(task, by).await?),
         Ask::Retry(task) => Reply::Task(tasks::TaskRoom(store).retry(task).await?),
         Ask::Put(writes) => {

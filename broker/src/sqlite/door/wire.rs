@@ -10,8 +10,8 @@ use crate::event::NewEvent;
 use crate::id::TaskId;
 use crate::payload::Payload;
 use crate::state::{Expect, Key, Put, StateEntry, Write};
-use crate::task::Task;
-use crate::tasks::Submitted;
+use crate::task::{Outcome, Task};
+use crate::tasks::{Recorded, Submitted};
 use crate::told::Told;
 
 /// The longest line in either direction.
@@ -27,6 +27,7 @@ pub(in super::super) enum Ask {
         by: String,
     },
     Retry(TaskId),
+    Conclude(Box<Outcome>),
     Put(Vec<Writing>),
     Publish(Vec<NewEvent>),
     RetryDead(u64),
@@ -42,7 +43,12 @@ impl Ask {
     /// Whether asking twice does no more than asking once.
     pub(super) fn may_be_repeated(&self) -> bool {
         match self {
-            Self::Submit(_) | Self::Cancel { .. } | Self::Retry(_) | Self::RetryDead(_) | Self::PurgeDead(_) => true,
+            Self::Submit(_)
+            | Self::Cancel { .. }
+            | Self::Retry(_)
+            | Self::Conclude(_)
+            | Self::RetryDead(_)
+            | Self::PurgeDead(_) => true,
             Self::Put(_) | Self::Publish(_) | Self::Call { .. } => false,
         }
     }
@@ -91,6 +97,7 @@ pub(in super::super) enum Reply {
     Submitted(Vec<Answer<Stored>>),
     Tasks(Vec<TaskId>),
     Task(TaskId),
+    Concluded(Ended),
     Put(Vec<Answer<Written>>),
     Published(Vec<Answer<u64>>),
     Count(u64),
@@ -144,6 +151,31 @@ impl From<Stored> for Submitted {
         match stored {
             Stored::New => Self::New,
             Stored::Known => Self::Known,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in super::super) enum Ended {
+    Now,
+    Before,
+}
+
+impl From<Recorded> for Ended {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::New => Self::Now,
+            Recorded::Already => Self::Before,
+        }
+    }
+}
+
+impl From<Ended> for Recorded {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Now => Self::New,
+            Ended::Before => Self::Already,
         }
     }
 }

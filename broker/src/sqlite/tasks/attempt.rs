@@ -86,7 +86,7 @@ pub(super) fn finish(turn: &mut Turn<'_>, last: &Finish) -> Done<Result<Recorded
 }
 
 /// The place of the task, if the claim holds and its holder has seen the whole log.
-fn check(turn: &Turn<'_>, fence: &Fence) -> Done<Result<u64>> {
+pub(super) fn check(turn: &Turn<'_>, fence: &Fence) -> Done<Result<u64>> {
     let mirror = &turn.core.tasks;
     let place =
         mirror.queue.get(&fence.task).filter(|place| place.held.as_ref().is_some_and(|h| h.lease == fence.lease));
@@ -108,7 +108,7 @@ fn refusal(turn: &Turn<'_>, fence: &Fence) -> Done<Error> {
 }
 
 /// Appends to the log of a claimed task; the number of its last record then.
-fn record_all(turn: &mut Turn<'_>, seq: u64, fence: &Fence, entries: &[Entry]) -> Done<u64> {
+pub(super) fn record_all(turn: &mut Turn<'_>, seq: u64, fence: &Fence, entries: &[Entry]) -> Done<u64> {
     let mut last = fence.last;
     for entry in entries {
         last += 1;

@@ -106,8 +106,10 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
     let seq = place.item.seq;
     let task = mirror.body(id, seq, turn.db.conn())?;
     let records = mirror.records(id);
-    let mut log = if *again { rows::log(turn.db.conn(), seq, records)? } else { Vec::new() };
-    if *again {
+    // What was laid aside in its first claim counts as never handed out, and has a log.
+    let again = *again || records > 0;
+    let mut log = if again { rows::log(turn.db.conn(), seq, records)? } else { Vec::new() };
+    if again {
         let entry = Entry::Claimed { attempt: held.attempt, node: node.clone() };
         let record = Record { n: records + 1, at: turn.now, entry };
         rows::append(turn.db, seq, &record)?;

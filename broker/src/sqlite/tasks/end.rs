@@ -3,6 +3,7 @@
 use super::super::dead;
 use super::super::fault::{Done, Fault};
 use super::super::turn::Turn;
+use super::park;
 use super::rows::{self, Ended};
 use crate::clock::Millis;
 use crate::code;
@@ -29,7 +30,7 @@ pub(super) fn record(
     rows::delete_queued(turn.db, seq)?;
     turn.core.tasks.forget(&task.id);
     turn.all_happened(facts::ended(task, &ended.outcome));
-    turn.news.ended.push(ended.outcome);
+    park::ended(turn, ended.outcome);
     Ok(())
 }
 

@@ -10,10 +10,11 @@ use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::writer::WeakWriter;
 use super::handout::Handout;
+use super::park;
 use super::rows::{self, columns};
 use crate::clock::{Millis, millis};
 use crate::id::TaskId;
-use crate::queue::{Item, Limits, Queue, Want};
+use crate::queue::{ASIDE, Item, Limits, Queue, Want};
 use crate::task::Task;
 use crate::tasks::{LEASE, Lease, Revoked};
 
@@ -66,7 +67,7 @@ impl Mirror {
     /// Reads back what follows from the file.
     pub(in super::super) fn reload(&mut self, conn: &Connection, now: Millis) -> Done<()> {
         let mut queue = Queue::new(self.limits, self.queue.next_lease());
-        let (mut kept, mut live) = (Kept::default(), HashMap::new());
+        let (mut kept, mut live, mut aside) = (Kept::default(), HashMap::new(), Vec::new());
         let until = now.saturating_add(millis(LEASE));
         let sql = concat!(
             "SELECT ",
@@ -86,10 +87,16 @@ impl Mirror {
                     live.insert(held.lease, told);
                     queue.restore(item, held, now);
                 }
-                None => queue.enqueue(item, now),
+                None => {
+                    if item.not_before == ASIDE {
+                        aside.push((item.task.clone(), item.seq, queued.records));
+                    }
+                    queue.enqueue(item, now);
+                }
             }
             Ok(())
         })?;
+        park::reload(conn, &mut queue, &aside, now)?;
         for (ticket, claimer) in &self.claimers {
             queue.park(*ticket, claimer.want.clone(), claimer.until);
         }

@@ -11,15 +11,17 @@ use crate::id::TaskId;
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Task};
 use crate::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks, Until,
 };
 
 mod attempt;
 mod cancel;
 mod claim;
+mod conclude;
 mod end;
 mod handout;
 mod mirror;
+mod park;
 mod read;
 mod rows;
 mod submit;
@@ -37,6 +39,9 @@ pub(super) use wait::Waiters;
 /// Roughly what a row takes beside its body.
 const ROW: usize = 256;
 
+/// Roughly what an id takes.
+const ID: usize = 80;
+
 /// The room.
 pub(super) struct TaskRoom(pub(super) Arc<Store>);
 
@@ -47,7 +52,7 @@ fn size_of(task: &Task) -> usize {
 
 fn size_of_entry(entry: &Entry) -> usize {
     match entry {
-        Entry::Step { value, .. } => value.json().map_or(0, str::len) + ROW,
+        Entry::Step { value, .. } | Entry::Effect { value, .. } => value.json().map_or(0, str::len) + ROW,
         _ => ROW,
     }
 }
@@ -108,6 +113,12 @@ impl Tasks for TaskRoom {
         Box::pin(async move { answer.await? })
     }
 
+    fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
+        let bytes = ROW + park.on.len() * ID;
+        let answer = self.0.writer.call(Cost::write(bytes), move |turn| park::park(turn, &park));
+        Box::pin(async move { answer.await? })
+    }
+
     fn finish(&self, turns: Vec<Finish>) -> BoxFuture<'_, Vec<Result<Recorded>>> {
         let count = turns.len();
         let edge = turns.iter().any(|turn| turn.outcome.parent.is_none());
@@ -116,6 +127,13 @@ impl Tasks for TaskRoom {
             turns.iter().map(|last| attempt::finish(turn, last)).collect()
         });
         Box::pin(async move { each(count, answer.await) })
+    }
+
+    fn conclude(&self, outcome: Outcome) -> BoxFuture<'_, Result<Recorded>> {
+        let bytes = outcome.output.json().map_or(0, str::len) + 2 * ROW;
+        let answer =
+            self.0.writer.call(Cost::write(bytes).at_edge(true), move |turn| conclude::conclude(turn, &outcome));
+        Box::pin(async move { answer.await? })
     }
 
     fn cancel(&self, task: TaskId, by: String) -> BoxFuture<'_, Result<Vec<TaskId>>> {

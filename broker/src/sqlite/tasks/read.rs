@@ -11,6 +11,7 @@ use super::super::sum::{int, nat};
 use super::rows::{self, Stored, columns};
 use crate::clock::Millis;
 use crate::id::TaskId;
+use crate::queue::ASIDE;
 use crate::subject::CapabilityName;
 use crate::task::{Outcome, Status};
 use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
@@ -46,10 +47,12 @@ fn read_view(row: &Row<'_>, now: Millis) -> Done<TaskView> {
         (None, Some(ended)) => ended.attempts,
         (None, None) => 0,
     };
-    let not_before = queued.filter(|_| held.is_none()).map(|queued| queued.not_before).filter(|at| *at > now);
+    let idle = queued.filter(|_| held.is_none()).map(|queued| queued.not_before);
+    let parked = idle == Some(ASIDE);
+    let not_before = idle.filter(|at| *at > now && !parked);
     let (node, started_at) = held.map(|(_, node, since)| (node, since)).unzip();
     let outcome = ended.map(|ended| ended.outcome);
-    Ok(TaskView { task, seq, status, attempt, node, started_at, not_before, outcome })
+    Ok(TaskView { task, seq, status, attempt, node, started_at, not_before, parked, outcome })
 }
 
 /// One task.
@@ -110,10 +113,11 @@ pub(in super::super) fn outcomes(conn: &Connection, tasks: &[TaskId]) -> Done<Ve
 
 /// How much waits for each capability, by name.
 pub(super) fn depth(conn: &Connection) -> Done<Vec<(CapabilityName, Depth)>> {
-    let sql =
-        "SELECT t.capability, q.node IS NOT NULL, count(*) FROM queue q JOIN task t ON t.seq = q.seq GROUP BY 1, 2";
+    // What is laid aside stands in no queue.
+    let sql = "SELECT t.capability, q.node IS NOT NULL, count(*) FROM queue q JOIN task t ON t.seq = q.seq
+               WHERE q.not_before < ?1 GROUP BY 1, 2";
     let mut depths = BTreeMap::<CapabilityName, Depth>::new();
-    file::all(conn, sql, [], |row| {
+    file::all(conn, sql, [int(ASIDE)], |row| {
         let name: String = row.get(0)?;
         let name = CapabilityName::parse(&name).map_err(|_| Fault::damaged("task", &name))?;
         let depth = depths.entry(name).or_default();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::fault::Done;
 use super::super::turn::Turn;
+use super::park;
 use super::rows::{self, Ended};
 use crate::error::{Error, Result};
 use crate::facts;
@@ -78,7 +79,7 @@ pub(super) fn store_child(turn: &mut Turn<'_>, child: &Child, bytes: usize) -> D
             rows::insert_outcome(turn.db, seq, &ended)?;
             let outcome = ended.outcome;
             turn.all_happened(facts::ended(task, &outcome));
-            turn.news.ended.push(outcome);
+            park::ended(turn, outcome);
             Ok(())
         }
     }

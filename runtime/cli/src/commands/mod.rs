@@ -7,6 +7,7 @@ pub(crate) mod dead;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod inbox;
 pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod provision;

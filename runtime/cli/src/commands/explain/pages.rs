@@ -32,6 +32,7 @@ topics! {
     "commands": "command line, exit codes, options, environment variables, script, json, ids, last";
     "dead-letters": "lost, failed task, undeliverable, poison, dlq";
     "events": "log, history, audit, follow, tail, watch, what happened, plan revised";
+    "inbox": "person, people, human, ask a person, approve, approval, question, in doubt, effect, twice, side effect";
     "models": "api key, OpenAI, Anthropic, Claude, GPT, Ollama, LLM, language model, tokens, cost, extractive engine";
     "resume": "crash, kill, restart, continue, power failure, twice, exactly once, interrupted, ctrl-c, recover";
     "sources": "documents, files, folder, PDF, website, web page, URL, HTML, Markdown, csv, ask a question, brief";

@@ -128,8 +128,11 @@ fn document(of: &Submit, input: Payload, store: &Store) -> Result<Task, Failure>
 
 /// Refuses what nobody would take, with what is served.
 async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failure> {
-    let served = store.served().await?;
     let name = capability.as_str();
+    if callboard::human::is_human(name) {
+        return Ok(());
+    }
+    let served = store.served().await?;
     if served.iter().any(|one| one == name) {
         return Ok(());
     }

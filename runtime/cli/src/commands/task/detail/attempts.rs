@@ -50,7 +50,12 @@ pub(super) fn attempts(view: &TaskView, log: &[Record]) -> Vec<Attempt> {
                 last.ended_at = Some(time::date(record.at));
                 last.next_at = (*reason == Release::Retry).then(|| time::date(*not_before));
             }
-            Entry::Step { .. } | Entry::Delegated { .. } => {}
+            Entry::Step { .. }
+            | Entry::Delegated { .. }
+            | Entry::Parked { .. }
+            | Entry::Intent { .. }
+            | Entry::Effect { .. }
+            | Entry::Undone { .. } => {}
         }
     }
     let now_running = (view.status == Status::InProgress).then_some((view.node.clone(), view.started_at, view.attempt));

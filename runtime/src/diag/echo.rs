@@ -1,4 +1,4 @@
-//! `diag.echo`: an agent that does exactly what it is told, for operators and tests.
+//! `diag.echo`: an answer, late, never or badly, as told.
 
 use std::time::Duration;
 

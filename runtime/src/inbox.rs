@@ -1,0 +1,125 @@
+//! What people are asked, and their answers.
+//!
+//! A question is a task of a capability `human.<queue>` ([`human`](crate::human)). The inbox reads the queues without
+//! claiming anything, so any number of people look at the same questions; an answer is recorded as the task's outcome,
+//! where the first one holds.
+
+use callboard_agents::human::{PREFIX, Question};
+use callboard_broker::Broker;
+use callboard_broker::clock::Millis;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::id::TaskId;
+use callboard_broker::payload::Payload;
+use callboard_broker::task::{Outcome, Status, Task};
+use callboard_broker::tasks::{Recorded, TaskFilter, TaskView};
+use serde_json::Value;
+
+/// The longest name of a person, in bytes.
+pub const MAX_NAME: usize = 200;
+
+/// The questions of a broker. Cheap to make.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    broker: Broker,
+}
+
+/// A question with where it comes from.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The task that is the question.
+    pub task: Task,
+    /// Who is asked: what follows `human.`.
+    pub queue: String,
+    /// The question.
+    pub question: Question,
+    /// Where it stands: `pending` until it is answered, taken back or too late.
+    pub status: Status,
+    /// Its answer, or how else it ended.
+    pub outcome: Option<Outcome>,
+}
+
+impl Asked {
+    /// When it has to be answered.
+    pub fn deadline(&self) -> Millis {
+        self.task.deadline
+    }
+
+    fn of(view: TaskView) -> Result<Self> {
+        let TaskView { task, status, outcome, .. } = view;
+        let queue = task.capability.as_str().strip_prefix(PREFIX);
+        let queue = queue.ok_or_else(|| {
+            Error::not_found(format!("question {}: {} is no queue of people", task.id, task.capability))
+        })?;
+        // What was put in by hand need not be a whole question: then all of it is what is asked.
+        let question = task.input.read().or_else(|_| Ok::<_, Error>(Question::new(task.input.json()?)))?;
+        Ok(Self { queue: queue.to_owned(), question, status, outcome, task })
+    }
+}
+
+impl Inbox {
+    /// The inbox of a broker.
+    pub fn of(broker: &Broker) -> Self {
+        Self { broker: broker.clone() }
+    }
+
+    /// The questions that wait, of one queue or of all, oldest first within each; at most 1,000 of a queue.
+    pub async fn open(&self, queue: Option<&str>) -> Result<Vec<Asked>> {
+        let mut open = Vec::new();
+        for (capability, _) in self.broker.tasks.depth().await? {
+            let name = capability.as_str().strip_prefix(PREFIX);
+            if name.is_none() || queue.is_some_and(|queue| name != Some(queue)) {
+                continue;
+            }
+            let status = vec![Status::Pending];
+            let filter = TaskFilter { capability: Some(capability), status, ..TaskFilter::default() };
+            let views = self.broker.tasks.list(filter).await?;
+            open.extend(views.into_iter().map(Asked::of).collect::<Result<Vec<_>>>()?);
+        }
+        Ok(open)
+    }
+
+    /// One question, answered or not.
+    ///
+    /// # Errors
+    /// `NotFound`, also when the task is no question.
+    pub async fn get(&self, task: TaskId) -> Result<Asked> {
+        let view = self.broker.tasks.get(vec![task.clone()]).await?.pop().flatten();
+        Asked::of(view.ok_or_else(|| Error::not_found(format!("question {task}")))?)
+    }
+
+    /// Answers a question in the name of `who`. `Already` when the same person gave the same answer before.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for who may not answer it; `Decode` for what is none of its choices or (with the feature
+    /// `schema`) does not fit its schema; `Conflict` when it has an answer already, was taken back or is too late.
+    pub async fn answer(&self, task: TaskId, answer: Value, who: &str) -> Result<Recorded> {
+        if who.trim().is_empty() || who.len() > MAX_NAME {
+            return Err(Error::decode(format!("who answers is named in 1 to {MAX_NAME} bytes")));
+        }
+        let asked = self.get(task).await?;
+        asked.question.admits(who)?;
+        asked.question.is_choice(&answer)?;
+        fits(&asked.question.schema, &answer)?;
+        let now = self.broker.clock.now();
+        let outcome = Outcome::of(&asked.task, Status::Completed, None, now);
+        let output = Payload::from(answer);
+        self.broker.tasks.conclude(Outcome { output, agent: Some(who.into()), ..outcome }).await
+    }
+}
+
+#[cfg(feature = "schema")]
+fn fits(schema: &Value, answer: &Value) -> Result<()> {
+    if schema.is_null() {
+        return Ok(());
+    }
+    // A schema that is none says nothing about the answer; whoever asked finds out by its type.
+    let Ok(schema) = jsonschema::validator_for(schema) else { return Ok(()) };
+    let wrong: Vec<String> =
+        schema.iter_errors(answer).map(|e| format!("{} at \"{}\"", e, e.instance_path())).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Error::decode(format!("not an answer to this: {}", wrong.join("; ")))) }
+}
+
+#[cfg(not(feature = "schema"))]
+fn fits(_: &Value, _: &Value) -> Result<()> {
+    Ok(())
+}
