@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::BoxFuture;
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
+use crate::request::Asker;
 use crate::subject::CapabilityName;
 
 /// How long an ask waits for its answer, unless it says so: 30 s.
@@ -118,14 +119,14 @@ pub trait DeadMessages: Send + Sync + fmt::Debug {
 /// Takes one answer. Dropped without one, it tells the asker that the agent crashed.
 pub struct ReplyTo {
     to: Address,
-    asker: watch::Receiver<()>,
+    asker: Asker,
     send: Option<Box<dyn FnOnce(Result<Payload>) + Send>>,
 }
 
 impl ReplyTo {
     /// For wings: `send` is called exactly once, with the answer or with `Crashed`. The asker keeps the other end of
     /// `asker` for as long as it waits.
-    pub fn new(to: &Address, asker: watch::Receiver<()>, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
+    pub fn new(to: &Address, asker: Asker, send: impl FnOnce(Result<Payload>) + Send + 'static) -> Self {
         Self { to: to.clone(), asker, send: Some(Box::new(send)) }
     }
 
@@ -143,13 +144,13 @@ impl ReplyTo {
 
     /// Whether the asker still waits.
     pub fn is_wanted(&self) -> bool {
-        self.asker.has_changed().is_ok()
+        self.asker.waits()
     }
 
     /// Resolves when the asker no longer waits.
     pub fn unwanted(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut asker = self.asker.clone();
-        async move { while asker.changed().await.is_ok() {} }
+        let asker = self.asker.clone();
+        async move { asker.gone().await }
     }
 }
 

@@ -20,11 +20,19 @@ type Encode = fn(&(dyn Any + Send + Sync)) -> Result<String, serde_json::Error>;
 
 /// A request, response, task input or result. Cheap to clone.
 #[derive(Clone)]
-pub struct Payload(Arc<Inner>);
+pub struct Payload(Form);
 
-struct Inner {
-    value: Option<(Box<dyn Any + Send + Sync>, Encode)>,
-    text: OnceLock<Arc<str>>,
+#[derive(Clone)]
+enum Form {
+    Text(Arc<str>),
+    Value(Arc<Value>),
+}
+
+struct Value {
+    value: Box<dyn Any + Send + Sync>,
+    encode: Encode,
+    /// Once somebody has asked for it.
+    text: OnceLock<Box<str>>,
 }
 
 impl Payload {
@@ -34,7 +42,7 @@ impl Payload {
             // The pair is only ever made in `of`, so the type matches; a mismatch would encode null, never lie.
             any.downcast_ref::<T>().map_or_else(|| Ok("null".into()), serde_json::to_string)
         }
-        Self(Arc::new(Inner { value: Some((Box::new(value), encode::<T>)), text: OnceLock::new() }))
+        Self(Form::Value(Arc::new(Value { value: Box::new(value), encode: encode::<T>, text: OnceLock::new() })))
     }
 
     /// JSON text as it came from outside; refused when it is not JSON or too large.
@@ -61,30 +69,32 @@ impl Payload {
 
     /// Text that a serializer of ours has just written.
     fn trusted(text: Arc<str>) -> Self {
-        Self(Arc::new(Inner { value: None, text: OnceLock::from(text) }))
+        Self(Form::Text(text))
     }
 
     /// The JSON text. Fails when the value cannot be written as JSON or its text exceeds [`MAX_PAYLOAD`].
     pub fn json(&self) -> Result<&str, Error> {
-        if let Some(text) = self.0.text.get() {
+        let value = match &self.0 {
+            Form::Text(text) => return Ok(text),
+            Form::Value(value) => value,
+        };
+        if let Some(text) = value.text.get() {
             return Ok(text);
         }
-        let Some((value, encode)) = &self.0.value else { return Ok("null") };
-        let text = encode(value.as_ref()).map_err(unwritable)?;
+        let text = (value.encode)(value.value.as_ref()).map_err(unwritable)?;
         within_limit(&text)?;
-        Ok(self.0.text.get_or_init(|| text.into()))
+        Ok(value.text.get_or_init(|| text.into()))
     }
 
     /// The value as `T`: handed over when this is the last handle on a value of that very type, decoded otherwise.
     pub fn take<T: DeserializeOwned + 'static>(self) -> Result<T, Error> {
-        let inner = match Arc::try_unwrap(self.0) {
-            Ok(inner) => inner,
-            Err(shared) => return Self(shared).read(),
+        let shared = match self.0 {
+            Form::Text(text) => return decode(&text),
+            Form::Value(value) => value,
         };
-        let Inner { value, text } = inner;
-        match value {
-            None => decode(text.get().map_or("null", |t| t)),
-            Some((boxed, encode)) => match boxed.downcast::<T>() {
+        match Arc::try_unwrap(shared) {
+            Err(shared) => Self(Form::Value(shared)).read(),
+            Ok(Value { value, encode, .. }) => match value.downcast::<T>() {
                 Ok(value) => Ok(*value),
                 Err(other) => decode(&encode(other.as_ref()).map_err(unwritable)?),
             },
@@ -93,8 +103,8 @@ impl Payload {
 
     /// Whether it can be taken as `T`: free for a value of that very type, a decoding otherwise.
     pub fn fits<T: DeserializeOwned + 'static>(&self) -> Result<(), Error> {
-        match &self.0.value {
-            Some((value, _)) if value.is::<T>() => Ok(()),
+        match &self.0 {
+            Form::Value(shared) if shared.value.is::<T>() => Ok(()),
             _ => self.read::<T>().map(drop),
         }
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::{Error, Result};
 use crate::payload::Payload;
@@ -37,8 +37,50 @@ pub struct Pending {
     number: u64,
     answer: oneshot::Receiver<Result<Payload>>,
     table: Table,
-    /// Closes when the asker goes away, which is all that it ever says.
-    here: watch::Sender<()>,
+    here: Here,
+}
+
+/// The end that whoever asked keeps. Dropped, it tells the other end that nobody waits any more.
+///
+/// Every ask has a pair of these, so it is the smallest thing that can be both looked at and waited for: a semaphore
+/// without permits, which closes.
+#[derive(Debug)]
+pub struct Here(Arc<Semaphore>);
+
+/// The end that goes with the question. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Asker(Arc<Semaphore>);
+
+impl Default for Here {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Here {
+    /// The other end.
+    pub fn asker(&self) -> Asker {
+        Asker(self.0.clone())
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Asker {
+    /// Whether somebody still waits.
+    pub fn waits(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    /// Resolves when nobody waits any more.
+    pub async fn gone(&self) {
+        // There is never a permit to be had, so this ends in one way only.
+        let _ = self.0.acquire().await;
+    }
 }
 
 impl Table {
@@ -47,7 +89,7 @@ impl Table {
         let number = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (send, answer) = oneshot::channel();
         self.waiting().insert(number, send);
-        Pending { number, answer, table: self.clone(), here: watch::channel(()).0 }
+        Pending { number, answer, table: self.clone(), here: Here::default() }
     }
 
     /// Gives an answer to whoever asked under `number`; whether somebody still waited for it.
@@ -85,9 +127,9 @@ impl Pending {
         self.number
     }
 
-    /// Closes when the asker no longer waits, answered or not.
-    pub fn asker(&self) -> watch::Receiver<()> {
-        self.here.subscribe()
+    /// Tells when the asker no longer waits, answered or not.
+    pub fn asker(&self) -> Asker {
+        self.here.asker()
     }
 }
 
@@ -122,10 +164,12 @@ mod tests {
     async fn a_slot_that_was_given_up_makes_its_answer_late() {
         let table = Table::default();
         let (kept, dropped) = (table.open(), table.open());
-        let mut asker = dropped.asker();
+        let asker = dropped.asker();
+        assert!(asker.waits());
         let gone = dropped.number();
         drop(dropped);
-        assert!(asker.changed().await.is_err());
+        asker.gone().await;
+        assert!(!asker.waits());
         assert!(!table.answer(gone, Ok(number(1))));
         assert!(table.answer(kept.number(), Ok(number(2))));
         assert_eq!(kept.await.unwrap(), number(2));

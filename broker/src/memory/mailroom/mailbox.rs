@@ -1,6 +1,5 @@
 //! The queue of one address.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::Losses;
+use super::line::Line;
 use crate::BoxFuture;
 use crate::error::Error;
 use crate::messages::{Address, Fill, Inbox, Incoming, Message, ReplyTo};
@@ -33,9 +33,7 @@ pub(crate) struct Mailbox {
 
 #[derive(Default)]
 struct Waiting {
-    /// By number: the order of arrival.
-    messages: BTreeMap<u64, Incoming>,
-    last: u64,
+    messages: Line<Incoming>,
     closed: bool,
     taken_at: Option<Instant>,
     /// A moving average of the time between two takes.
@@ -87,9 +85,7 @@ impl Mailbox {
             return Err(Refused::Closed(Box::new(message)));
         }
         let reply = reply(&message);
-        waiting.last += 1;
-        let number = waiting.last;
-        waiting.messages.insert(number, Incoming { message, reply, place, dead: self.losses.clone() });
+        let number = waiting.messages.push(Incoming { message, reply, place, dead: self.losses.clone() });
         drop(waiting);
         self.arrived.notify_one();
         Ok(number)
@@ -106,7 +102,7 @@ impl Mailbox {
 
     /// Removes a message that nobody wants any more, if it has not been taken.
     pub(crate) fn withdraw(&self, number: u64) {
-        let withdrawn = self.waiting().messages.remove(&number);
+        let withdrawn = self.waiting().messages.remove(number);
         if let Some(reply) = withdrawn.and_then(|incoming| incoming.reply) {
             reply.forget();
         }
@@ -114,7 +110,7 @@ impl Mailbox {
 
     /// Makes a message whose time is over a dead letter, if it has not been taken.
     pub(crate) fn expire(&self, number: u64) {
-        let expired = self.waiting().messages.remove(&number);
+        let expired = self.waiting().messages.remove(number);
         self.bury(expired);
     }
 
@@ -123,7 +119,7 @@ impl Mailbox {
         waiting.closed = true;
         let left = std::mem::take(&mut waiting.messages);
         drop(waiting);
-        for incoming in left.into_values() {
+        for incoming in left {
             match incoming.reply {
                 Some(reply) => reply.send(Err(Error::Undelivered { to: self.address.to_string().into() })),
                 None => self.losses.unserved(&incoming.message),
@@ -140,7 +136,7 @@ impl Mailbox {
         loop {
             let now = Instant::now();
             let mut waiting = self.waiting();
-            let (_, incoming) = waiting.messages.pop_first()?;
+            let incoming = waiting.messages.pop()?;
             let wanted = incoming.reply.as_ref().is_none_or(ReplyTo::is_wanted);
             let in_time = incoming.message.deadline > now;
             if wanted && in_time {
@@ -157,12 +153,7 @@ impl Mailbox {
 
     fn sweep(&self) {
         let now = Instant::now();
-        let expired: Vec<Incoming> = self
-            .waiting()
-            .messages
-            .extract_if(.., |_, incoming| incoming.message.deadline <= now)
-            .map(|(_, i)| i)
-            .collect();
+        let expired = self.waiting().messages.take(|incoming| incoming.message.deadline <= now);
         self.bury(expired);
     }
 

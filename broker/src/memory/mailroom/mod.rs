@@ -18,6 +18,7 @@ use crate::messages::{
 use crate::payload::Payload;
 use crate::request::Table;
 
+mod line;
 mod mailbox;
 mod topics;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, Subject};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::memory::mailroom::Mailbox;
 use crate::messages::Message;
 use crate::nats::names;
 use crate::payload::Payload;
+use crate::request::{Asker, Here};
 use crate::told::Told;
 
 /// How often whoever sends a frame steps aside for those who add to it.
@@ -48,7 +49,7 @@ pub(super) struct Serving {
     pub(super) place: Option<(Arc<Mailbox>, u64)>,
     pub(super) deadline: Instant,
     /// Dropped when the asker no longer waits.
-    _here: watch::Sender<()>,
+    _here: Here,
 }
 
 /// What the reader of frames keeps of a peer from one frame to the next.
@@ -192,8 +193,9 @@ impl Peer {
     }
 
     /// A question of the peer begins; the asker's other end.
-    pub(super) fn serve(&self, number: u64, deadline: Instant) -> watch::Receiver<()> {
-        let (here, asker) = watch::channel(());
+    pub(super) fn serve(&self, number: u64, deadline: Instant) -> Asker {
+        let here = Here::default();
+        let asker = here.asker();
         lock(&self.serving).insert(number, Serving { place: None, deadline, _here: here });
         asker
     }
