@@ -4,6 +4,7 @@
 //! connection, later and as text; so every request listens for the refusal of its own subject and fails at once instead
 //! of waiting for an answer that cannot come.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::options::{CONNECT, Credentials, Options, PING, REQUEST, SUBSCRIPTION};
+use super::standing::Standing;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::NodeName;
@@ -20,6 +22,8 @@ use crate::id::NodeName;
 const NOTICES: usize = 1_024;
 /// The longest wait between two tries to connect again.
 const RECONNECT_MAX: Duration = Duration::from_secs(4);
+/// A wait that no process lives to see the end of.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// What happened to the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub enum Notice {
     SubscribeDenied(String),
     /// Messages of a subscription were dropped; how many is told by gaps, not by this.
     SlowConsumer,
-    /// It is over: the credentials are no longer good, or it was closed.
+    /// It is over: the credentials are no longer good ([`Link::over`]), or it was closed.
     Closed(String),
 }
 
@@ -54,6 +58,7 @@ pub struct Link {
     /// Where it is connected to, for people.
     pub address: String,
     notices: broadcast::Sender<Notice>,
+    standing: Arc<Standing>,
 }
 
 impl Link {
@@ -64,15 +69,16 @@ impl Link {
     /// credentials; `Config` for a credentials file or certificate that cannot be used.
     pub async fn connect(options: &Options) -> Result<Self> {
         let (notices, _) = broadcast::channel(NOTICES);
+        let standing = Arc::new(Standing::default());
         let address = options.servers.iter().map(|server| plain(server)).collect::<Vec<_>>().join(",");
         let connecting = async {
-            let connect = describe(options, notices.clone()).await?;
+            let connect = describe(options, notices.clone(), standing.clone()).await?;
             connect.connect(&options.servers).await.map_err(|e| unreachable(&address, &e))
         };
         let late = || Error::unavailable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
         let client = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))?;
         let (node, clock) = (options.node.clone(), options.clock.clone());
-        Ok(Self { client, node, boot: fresh_boot(), clock, address, notices })
+        Ok(Self { client, node, boot: fresh_boot(), clock, address, notices, standing })
     }
 
     /// What happens to the connection from now on.
@@ -80,11 +86,32 @@ impl Link {
         self.notices.subscribe()
     }
 
+    /// Whether the server still takes this process.
+    ///
+    /// # Errors
+    /// `Denied` once it has refused the credentials of a process that was connected before.
+    pub fn check(&self) -> Result<()> {
+        if self.standing.is_over() { Err(self.refused()) } else { Ok(()) }
+    }
+
+    /// Resolves with what [`check`](Self::check) says then, once it is final: nothing tries to connect any more.
+    pub async fn over(&self) -> Error {
+        self.standing.over().await;
+        self.refused()
+    }
+
+    fn refused(&self) -> Error {
+        let what = format!("connect to {} any more: its credentials are no longer accepted", self.address);
+        Error::Denied { who: "this process".into(), what: what.into() }
+    }
+
     /// Sends a request and waits for its first answer, at most [`REQUEST`].
     ///
     /// # Errors
-    /// `NoRecipient` when nobody listens; `Denied` when this process may not publish there; `Unavailable`.
+    /// `NoRecipient` when nobody listens; `Denied` when this process may not publish there, or not connect any more;
+    /// `Unavailable`.
     pub async fn request(&self, subject: &str, headers: Option<HeaderMap>, body: Bytes) -> Result<async_nats::Message> {
+        self.check()?;
         let mut notices = self.notices();
         let request = async_nats::Request::new().payload(body).timeout(Some(REQUEST));
         let request = match headers {
@@ -97,14 +124,16 @@ impl Link {
                 _ => Error::unavailable(format!("{}: {subject}: {e}", self.address)),
             }),
             denied = until_denied(&mut notices, subject) => Err(denied),
+            over = self.over() => Err(over),
         }
     }
 
     /// Publishes without waiting for anything.
     ///
     /// # Errors
-    /// `Unavailable` when the connection is closed; `TooLarge` beyond what the server takes.
+    /// `Unavailable` when the connection is closed; `Denied` when this process may not connect any more.
     pub async fn publish(&self, subject: String, body: Bytes) -> Result<()> {
+        self.check()?;
         self.client.publish(subject, body).await.map_err(|e| Error::unavailable(format!("{}: {e}", self.address)))
     }
 }
@@ -122,7 +151,11 @@ pub(crate) async fn until_denied(notices: &mut broadcast::Receiver<Notice>, subj
     }
 }
 
-async fn describe(options: &Options, notices: broadcast::Sender<Notice>) -> Result<ConnectOptions> {
+async fn describe(
+    options: &Options,
+    notices: broadcast::Sender<Notice>,
+    standing: Arc<Standing>,
+) -> Result<ConnectOptions> {
     let connect = ConnectOptions::new()
         .name(format!("callboard {}", options.node))
         .custom_inbox_prefix(format!("_INBOX_{}", options.node))
@@ -130,9 +163,9 @@ async fn describe(options: &Options, notices: broadcast::Sender<Notice>) -> Resu
         .connection_timeout(CONNECT)
         .request_timeout(Some(REQUEST))
         .subscription_capacity(SUBSCRIPTION)
-        .reconnect_delay_callback(delays())
+        .reconnect_delay_callback(delays(standing.clone()))
         .event_callback(move |event| {
-            let told = notice(event).map(|notice| notices.send(notice));
+            let told = standing.hear(&event).or_else(|| notice(event)).map(|notice| notices.send(notice));
             async move { drop(told) }
         });
     let connect = with_tls(connect, options);
@@ -165,10 +198,15 @@ fn with_tls(connect: ConnectOptions, options: &Options) -> ConnectOptions {
     }
 }
 
-/// The first connection is made at once.
-fn delays() -> impl Fn(usize) -> Duration + Send + Sync + 'static {
+/// The first connection is made at once, and none any more when it is over.
+fn delays(standing: Arc<Standing>) -> impl Fn(usize) -> Duration + Send + Sync + 'static {
     let first = AtomicBool::new(true);
-    move |attempts| if first.swap(false, Ordering::Relaxed) { Duration::ZERO } else { reconnect_delay(attempts) }
+    move |attempts| match first.swap(false, Ordering::Relaxed) {
+        true => Duration::ZERO,
+        // The client cannot be told to stop trying, only to wait.
+        false if standing.is_over() => FOREVER,
+        false => reconnect_delay(attempts),
+    }
 }
 
 /// Doubling from 50 ms, each with full jitter above 10 ms, so that a fleet does not come back in one moment.
@@ -185,9 +223,6 @@ fn notice(event: Event) -> Option<Notice> {
         Event::LameDuckMode => Some(Notice::LameDuck),
         Event::SlowConsumer(_) => Some(Notice::SlowConsumer),
         Event::Closed => Some(Notice::Closed("the connection was closed".into())),
-        Event::ServerError(ServerError::AuthorizationViolation) => {
-            Some(Notice::Closed("the server does not accept the credentials".into()))
-        }
         Event::ServerError(ServerError::Other(text)) => violation(&text),
         _ => None,
     }

@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `options`, `link`, `js` | how a process joins, its connection, what it asks of JetStream |
+//! | `options`, `link`, `standing`, `js` | how a process joins, its connection, whether it is still taken, what it asks of JetStream |
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
 //! | `record` | the documents of a run's log |
@@ -37,6 +37,7 @@ mod peers;
 mod record;
 mod requests;
 mod seen;
+mod standing;
 mod tail;
 mod tasks;
 mod wing;

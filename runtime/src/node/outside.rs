@@ -1,6 +1,6 @@
 //! What a node is a part of: its store alone, or a broker that it joins, is seen and steered on, and leaves.
 
-use callboard_broker::error::Result;
+use callboard_broker::error::{Error, Result};
 use callboard_broker::id::NodeName;
 use callboard_broker::{Broker, memory, sqlite};
 
@@ -77,6 +77,15 @@ impl Joined {
             Self::Alone(_) => std::future::pending().await,
             #[cfg(feature = "nats")]
             Self::Wing(place) => place.wing.messages.replaced().await,
+        }
+    }
+
+    /// Resolves when the broker does not take this node any more, with the reason.
+    pub(super) async fn refused(&self) -> Error {
+        match self {
+            Self::Alone(_) => std::future::pending().await,
+            #[cfg(feature = "nats")]
+            Self::Wing(place) => place.wing.link.over().await,
         }
     }
 

@@ -47,7 +47,7 @@ impl Node {
     ///
     /// # Errors
     /// `Crashed` when supervision gives up: exit with 70. `Denied` when another process has taken over the name of this
-    /// node on its broker.
+    /// node on its broker, or when the broker, after a broken connection, does not accept its credentials any more.
     pub async fn until_stopped(self) -> Result<()> {
         tokio::select! {
             ended = self.clone().until_ended() => ended,
@@ -68,6 +68,11 @@ impl Node {
                 // What it holds is no longer its own, so there is nothing to finish.
                 let _ = self.end(Quit::HandBack).await;
                 Err(replaced(self.name()))
+            }
+            error = self.inner.joined.refused() => {
+                // Nothing can be handed back; its successor or another node finds what it held.
+                let _ = self.end(Quit::HandBack).await;
+                Err(error)
             }
         }
     }

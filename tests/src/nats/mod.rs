@@ -143,6 +143,15 @@ impl Server {
         }
     }
 
+    /// Lets it read another configuration, without a restart.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn reload(&self, config: &Config) {
+        config.write(self.folder.path());
+        process::signal(self.pid(), "HUP");
+    }
+
     /// Stops its clock: connections stay open and nothing answers.
     ///
     /// # Panics

@@ -193,12 +193,13 @@ impl NatsMessages {
             peer.say(Top { code: 1, ..Top::new(Kind::Goodbye, 0) }, &[]);
         }
         let until = Instant::now() + FAREWELL;
-        while Instant::now() < until && !self.exchange.peers().iter().all(|peer| peer.is_flushed()) {
+        let (node, link) = (self.exchange.link.node.as_str(), &self.exchange.link);
+        let is_waiting = || link.check().is_ok() && !self.exchange.peers().iter().all(|peer| peer.is_flushed());
+        while Instant::now() < until && is_waiting() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let (node, link) = (self.exchange.link.node.as_str(), &self.exchange.link);
         lock(&self.running).abort_all();
-        if !self.exchange.shows {
+        if !self.exchange.shows || link.check().is_err() {
             return;
         }
         let gone = Presence { state: NodeState::Gone, ..self.exchange.own() };

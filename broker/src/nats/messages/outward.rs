@@ -124,6 +124,7 @@ impl Exchange {
 
     /// Puts a message onto the lane to a node. The outer error is about the message, the inner one about the lane.
     fn send(&self, kind: Kind, message: &Message, seat: &Arc<Seat>) -> Result<Result<Underway, End>> {
+        self.link.check()?;
         let body = message.body.json()?.as_bytes();
         let Some(peer) = self.peer(&seat.node, Some(seat.boot)) else { return Ok(Err(End::Full)) };
         let (letter, top) = (said::letter(message), said::top(kind, message));

@@ -160,6 +160,10 @@ impl Exchange {
                         self.disconnected();
                     }
                     Ok(Notice::PublishDenied(subject)) => self.denied(&subject),
+                    Ok(Notice::Closed(_)) => {
+                        connected = false;
+                        self.refused();
+                    }
                     Ok(_) => {}
                     // What was missed may have been a broken connection.
                     Err(RecvError::Lagged(_)) if connected => {
@@ -224,6 +228,14 @@ impl Exchange {
             peer.with(|lane| (lane.resume(now), Vec::new()));
         }
         self.changed.notify_one();
+    }
+
+    /// The server takes nothing from this node any more, so nothing that waits can come to anything.
+    fn refused(&self) {
+        for peer in self.peers() {
+            peer.with(|lane| ((), lane.denied()));
+            peer.lost();
+        }
     }
 
     /// The server has refused a publish; if it was on a lane, all that waits there is refused.
