@@ -1,10 +1,10 @@
 //! The one place that calls bincode.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use bincode::{BorrowDecode, Encode, borrow_decode_from_slice, encode_into_std_write};
+use bincode::{BorrowDecode, Encode, borrow_decode_from_slice, encode_into_slice, encode_into_std_write};
 
 use super::frame::{MAGIC, VERSION};
-use super::{Codec, Frame, HEAD, Head, Kind, Letter, MAX_FRAME, MAX_HOPS, MAX_RECORDS, Malformed, Record, Top};
+use super::{Codec, Frame, HEAD, Head, Kind, Letter, MAX_FRAME, MAX_HOPS, MAX_RECORDS, Malformed, RECORD, Record, Top};
 
 type Layout = Configuration<LittleEndian, Fixint, Limit<MAX_FRAME>>;
 
@@ -59,8 +59,13 @@ impl Codec for Bincode {
     fn put_record(&self, top: Top, payload: &[&[u8]], out: &mut Vec<u8>) {
         let Top { kind, chunked, hops, code, correlation, left, trace } = top;
         let kind = kind as u8 | if chunked { Kind::CHUNKED } else { 0 };
-        let length = payload.iter().map(|part| part.len() as u64).sum();
-        put(&Written { kind, hops, code, agent: 0, correlation, left, trace, length }, out);
+        let length: usize = payload.iter().map(|part| part.len()).sum();
+        let written = Written { kind, hops, code, agent: 0, correlation, left, trace, length: length as u64 };
+        // By way of the stack, so that the vector grows once and not field by field. It fits: the layout is fixed.
+        let mut bytes = [0; RECORD];
+        let _ = encode_into_slice(&written, &mut bytes, LAYOUT);
+        out.reserve(RECORD + length);
+        out.extend_from_slice(&bytes);
         payload.iter().for_each(|part| out.extend_from_slice(part));
     }
 

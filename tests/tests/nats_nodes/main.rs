@@ -2,4 +2,5 @@
 
 mod blobs;
 mod process;
+mod refused;
 mod steer;

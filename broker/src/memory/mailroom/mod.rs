@@ -99,13 +99,14 @@ impl Mailroom {
     pub(crate) fn deliver(
         &self,
         message: Message,
+        now: Instant,
         reply: impl FnOnce(&Message) -> Option<ReplyTo>,
     ) -> Result<(Arc<Mailbox>, u64)> {
         let Some((mailbox, _)) = self.boxes().get(&message.to).cloned() else {
             self.losses.unserved(&message);
             return Err(Error::NoRecipient { to: message.to.to_string().into() });
         };
-        if message.deadline <= Instant::now() {
+        if message.deadline <= now {
             self.losses.expired(&message);
             return Err(Error::Expired);
         }
@@ -172,7 +173,7 @@ impl Messages for Mailroom {
                 };
                 Some(ReplyTo::new(&message.to, asker, send))
             };
-            let (mailbox, place) = match self.deliver(message, reply) {
+            let (mailbox, place) = match self.deliver(message, asked, reply) {
                 Ok(delivered) => delivered,
                 Err(Error::Expired) => return Err(late()),
                 Err(refused) => return Err(refused),
@@ -189,7 +190,10 @@ impl Messages for Mailroom {
     }
 
     fn tell(&self, messages: Vec<Message>) -> BoxFuture<'_, Vec<Result<()>>> {
-        Box::pin(async move { messages.into_iter().map(|message| self.deliver(message, |_| None).map(drop)).collect() })
+        Box::pin(async move {
+            let now = Instant::now();
+            messages.into_iter().map(|message| self.deliver(message, now, |_| None).map(drop)).collect()
+        })
     }
 
     fn broadcast(&self, broadcast: Broadcast) -> BoxFuture<'_, Result<()>> {

@@ -144,7 +144,7 @@ impl Exchange {
             return Ok(());
         }
         if record.top.kind == Kind::Tell {
-            if let Err(error) = self.room.deliver(message, |_| None) {
+            if let Err(error) = self.room.deliver(message, now, |_| None) {
                 peer.refuse(number, error);
             }
             return Ok(());
@@ -155,7 +155,7 @@ impl Exchange {
             let send = move |answer| answering.reply(number, answer);
             Some(ReplyTo::new(&message.to, asker, send))
         };
-        match self.room.deliver(message, reply) {
+        match self.room.deliver(message, now, reply) {
             Ok(place) => peer.placed(number, place),
             Err(error) => {
                 peer.served(number);

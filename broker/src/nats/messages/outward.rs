@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Exchange;
 use super::directory::Seat;
 use super::lane::{End, Post};
@@ -87,7 +89,7 @@ impl Exchange {
 
     fn begin_to_tell(&self, message: Message) -> Telling {
         if self.is_for_here(&message.to) {
-            return Telling::Over(self.room.deliver(message, |_| None).map(drop));
+            return Telling::Over(self.room.deliver(message, Instant::now(), |_| None).map(drop));
         }
         let Some(seat) = self.choose(&message.to, &[]) else {
             return Telling::Refused(Box::new(message), Came::NoAgent, Vec::new());
