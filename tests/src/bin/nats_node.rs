@@ -1,6 +1,7 @@
 //! A node on NATS that is there to be killed, frozen, cut off and drained: it serves work that takes as long as it is told.
 //!
-//! `nats_node --broker URL --name NAME --serve CAPABILITY=SLOTS --ledger FILE`: the input of a task is its milliseconds.
+//! `nats_node --broker URL --name NAME --serve CAPABILITY=SLOTS --ledger FILE [--shutdown MS]`: the input of a task is its
+//! milliseconds, and what is at work when it is told to stop has the milliseconds of `--shutdown`.
 //! Each execution is noted in the ledger before it begins. Says `ready` when it serves, `drained` when SIGTERM has ended
 //! it, and ends by itself when whoever started it has gone.
 
@@ -19,7 +20,7 @@ use callboard_tests::process::ledger;
 
 /// How often it is looked whether anybody is left to kill this process.
 const LOOK: Duration = Duration::from_secs(1);
-const USAGE: &str = "nats_node --broker URL --name NAME --serve CAPABILITY=SLOTS --ledger FILE";
+const USAGE: &str = "nats_node --broker URL --name NAME --serve CAPABILITY=SLOTS --ledger FILE [--shutdown MS]";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -59,10 +60,16 @@ async fn main() -> Result<(), Failure> {
     let name = flag("--name")?;
     let options = Options { servers: vec![flag("--broker")?.to_owned()], ..Options::new(NodeName::parse(name)?) };
     let service = sleeper(capability.to_owned().leak(), slots.parse()?, &ledger);
+    let service = match flags.get("--shutdown") {
+        Some(ms) => service.shutdown(Duration::from_millis(ms.parse()?)),
+        None => service,
+    };
     let node = Node::over(nats::open(options).await?).name(name).serve(service).start().await?;
+    // From here on it can be told to stop.
+    let stopped = node.until_stopped();
     say("ready");
     tokio::select! {
-        stopped = node.until_stopped() => stopped?,
+        stopped = stopped => stopped?,
         () = orphaned() => return Ok(()),
     }
     say("drained");

@@ -18,6 +18,7 @@ mod log;
 mod port;
 mod process;
 mod proxy;
+pub mod recorded;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -8,7 +8,6 @@
 #![cfg(unix)]
 
 mod fleet;
-mod recorded;
 mod redelivered;
 mod verdict;
 
@@ -22,7 +21,7 @@ use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::Task;
 use callboard_broker::tasks::Until;
-use callboard_tests::nats::Server;
+use callboard_tests::nats::{Server, recorded};
 use callboard_tests::random::Random;
 use tokio::time::sleep;
 

@@ -8,7 +8,7 @@ use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status};
 use callboard_broker::tasks::{Claim, Finish, Lease, Recorded};
-use callboard_tests::nats::{Proxy, Server, Wire};
+use callboard_tests::nats::{Proxy, Server, Wire, recorded};
 use serde_json::{Value, json};
 
 use super::fleet::WORK;
@@ -75,5 +75,5 @@ async fn a_message_that_comes_again_does_not_end_the_claim_of_a_node_that_is_wel
     wire.publish(&format!("$JS.ACK.{CONSUMER}.1.{seq}.{delivered}.0.0"), b"-NAK").unwrap();
     assert!(claim(&two, Duration::from_secs(1)).await.is_empty(), "it is held");
     assert_eq!(finish(&one, &lease).await, Recorded::New);
-    assert_eq!(super::recorded::queued(&mut wire), 0, "its holder has acknowledged it");
+    assert_eq!(recorded::queued(&mut wire), 0, "its holder has acknowledged it");
 }

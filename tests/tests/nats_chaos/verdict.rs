@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use callboard_broker::clock::Millis;
+use callboard_tests::nats::recorded::Record;
 use callboard_tests::process::Line;
-
-use super::recorded::Record;
 
 /// What was done to a node or to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

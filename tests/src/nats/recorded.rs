@@ -1,8 +1,9 @@
 //! What the broker has stored, asked of it in its own words over a plain socket.
 
 use callboard_broker::clock::Millis;
-use callboard_tests::nats::{Message, Server, Wire};
 use serde_json::{Value, json};
+
+use super::{Message, Server, Wire};
 
 /// Records in one answer.
 const PAGE: usize = 1_000;
@@ -11,28 +12,35 @@ const ENDS: [&str; 5] = ["completed", "failed", "cancelled", "expired", "skipped
 
 /// One record of the log of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) seq: u64,
+pub struct Record {
+    /// Its place in the stream.
+    pub seq: u64,
     /// When the server stored it.
-    pub(crate) at: Millis,
-    pub(crate) task: String,
-    pub(crate) kind: String,
+    pub at: Millis,
+    /// Whose log it is in.
+    pub task: String,
+    /// `submitted`, `claimed`, ..., `completed`.
+    pub kind: String,
     /// The incarnation that wrote it; empty for a writer that is none of ours.
-    pub(crate) boot: String,
+    pub boot: String,
     /// Whom it speaks of: who claimed, who lapsed, who has done it.
-    pub(crate) node: String,
+    pub node: String,
     /// Who says that a claim lapsed.
-    pub(crate) by: String,
+    pub by: String,
     /// Of an outcome: the claim that wrote it; 0: none did.
-    pub(crate) lease: u64,
+    pub lease: u64,
+    /// Of a release: why it was handed back.
+    pub reason: String,
 }
 
 impl Record {
-    pub(crate) fn is_end(&self) -> bool {
+    /// Whether it ends the task.
+    pub fn is_end(&self) -> bool {
         ENDS.contains(&self.kind.as_str())
     }
 
-    pub(crate) fn is_claim(&self) -> bool {
+    /// Whether somebody took the task with it.
+    pub fn is_claim(&self) -> bool {
         self.kind == "started" || self.kind == "claimed"
     }
 
@@ -58,12 +66,16 @@ impl Record {
             node: node.map(text).unwrap_or_default(),
             by: text(&body["by"]),
             lease: body["lease"].as_u64().unwrap_or_default(),
+            reason: text(&entry["reason"]) + &text(&entry["released"]["reason"]),
         })
     }
 }
 
 /// All records of all tasks, in the order of the stream.
-pub(crate) fn records(server: &Server) -> Vec<Record> {
+///
+/// # Panics
+/// When the server does not answer, or keeps what is no record.
+pub fn records(server: &Server) -> Vec<Record> {
     let mut wire = server.wire();
     let inbox = "_INBOX.chaos.records";
     wire.subscribe(inbox).expect("it may listen");
@@ -87,7 +99,10 @@ pub(crate) fn records(server: &Server) -> Vec<Record> {
 }
 
 /// Tasks that are still queued, also those that somebody holds.
-pub(crate) fn queued(wire: &mut Wire) -> u64 {
+///
+/// # Panics
+/// When the server does not answer.
+pub fn queued(wire: &mut Wire) -> u64 {
     let info = wire.ask("$JS.API.STREAM.INFO.CB_TASKS", &Value::Null).expect("the server answers");
     info["state"]["messages"].as_u64().unwrap_or_default()
 }
