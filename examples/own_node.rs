@@ -9,6 +9,7 @@
 //! OTTERS FLOAT
 //! ```
 
+use callboard::exit::Ended;
 use callboard::{Capability, Context, Error, Node, Result};
 
 const SHOUT: Capability<String, String> = Capability::new("shout.text").about("Says it in capital letters.");
@@ -17,7 +18,12 @@ async fn shout(_ctx: Context, text: String) -> Result<String> {
     Ok(text.to_uppercase())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn serve() -> Result<(), Error> {
     Node::from_args()?.serve(SHOUT.by_fn(shout).workers(4)).start().await?.until_stopped().await
+}
+
+// The exit codes are those of `callboard node start`.
+#[tokio::main]
+async fn main() -> Ended {
+    serve().await.into()
 }

@@ -169,6 +169,13 @@ pub enum Error {
         /// Which, and why.
         what: Box<str>,
     },
+    /// Restarts went over the limit on every level of a node's tree: it has stopped.
+    GaveUp {
+        /// What failed, and how.
+        reason: Box<str>,
+        /// How often, at each level.
+        counts: Box<str>,
+    },
     /// Something a person wrote is wrong: all problems at once.
     Config(Box<Problems>),
 }
@@ -212,7 +219,8 @@ impl Error {
             | Self::Denied { .. }
             | Self::Decode { .. }
             | Self::TooLarge { .. }
-            | Self::NotFound { .. } => Class::Permanent,
+            | Self::NotFound { .. }
+            | Self::GaveUp { .. } => Class::Permanent,
             // A disk that is full does not stay so.
             Self::Config(problems) if problems.iter().any(|problem| problem.code == code::DISK_FULL) => {
                 Class::Transient
@@ -242,6 +250,7 @@ impl Error {
             Self::Decode { .. } => code::DECODE,
             Self::TooLarge { .. } => code::TOO_LARGE,
             Self::NotFound { .. } => code::UNKNOWN_ID,
+            Self::GaveUp { .. } => code::GAVE_UP,
             Self::Config(problems) => problems.iter().next().map_or(code::INTERNAL, |first| first.code),
         }
     }
@@ -291,6 +300,7 @@ impl fmt::Display for Error {
             Self::TooLarge { what, size, limit } => write!(f, "{what} of {size} bytes is over the limit of {limit}"),
             Self::NotFound { what } => write!(f, "there is no {what}"),
             Self::Unavailable { what } => f.write_str(what),
+            Self::GaveUp { reason, .. } => write!(f, "supervision gave up: {reason}"),
             Self::Config(problems) => problems.fmt(f),
         }
     }

@@ -31,6 +31,7 @@ pub(crate) enum Told {
     TooLarge { what: Box<str>, size: usize, limit: usize },
     NotFound { what: Box<str> },
     Unavailable { what: Box<str> },
+    GaveUp { reason: Box<str>, counts: Box<str> },
     Config(Vec<ToldProblem>),
 }
 
@@ -66,6 +67,7 @@ impl From<Error> for Told {
             Error::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Error::NotFound { what } => Self::NotFound { what },
             Error::Unavailable { what } => Self::Unavailable { what },
+            Error::GaveUp { reason, counts } => Self::GaveUp { reason, counts },
             Error::Config(problems) => Self::Config(problems.into_iter().map(ToldProblem::from).collect()),
         }
     }
@@ -92,6 +94,7 @@ impl From<Told> for Error {
             Told::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Told::NotFound { what } => Self::NotFound { what },
             Told::Unavailable { what } => Self::Unavailable { what },
+            Told::GaveUp { reason, counts } => Self::GaveUp { reason, counts },
             Told::Config(told) => {
                 let mut problems = Problems::new();
                 problems.extend(told.into_iter().map(Problem::from));

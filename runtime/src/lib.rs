@@ -8,6 +8,7 @@
 //! | [`tree`] | supervision in OTP's words |
 //! | [`workflow`] | graphs of tasks |
 //! | [`team`] | the research team under supervision |
+//! | [`exit`] | what a process says by its exit code |
 //! | `cell` | one agent as an actor, and pools of them |
 //! | [`inbox`] | what people are asked, and their answers |
 //! | [`diag`] | agents that do what they are told, for operators and tests |
@@ -18,6 +19,7 @@ extern crate self as callboard;
 
 mod cell;
 pub mod diag;
+pub mod exit;
 pub mod inbox;
 mod node;
 pub mod period;

@@ -12,10 +12,10 @@ use crate::commands::{
 };
 use crate::complaint::{self, Parsed};
 use crate::console::Console;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::log;
 use crate::output::{Done, Printer};
+use callboard::exit::Exit;
 
 /// Runs what was typed.
 pub(crate) fn main() -> Exit {

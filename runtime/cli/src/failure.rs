@@ -6,7 +6,7 @@ use callboard::Error;
 use callboard::broker::code;
 use callboard::broker::problem::{Problem, Problems};
 
-use crate::exit::Exit;
+use callboard::exit::{Exit, problems};
 
 /// The end of a command without an answer. Without problems it is silent.
 #[derive(Clone, Debug)]
@@ -42,10 +42,7 @@ impl From<Problem> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Config(problems) => (*problems).into(),
-            error => problem_of(&error).into(),
-        }
+        problems(&error).into()
     }
 }
 
@@ -61,18 +58,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An error as it is told to a person.
+/// An error as it is told to a person, where there is room for one problem.
 pub(crate) fn problem_of(error: &Error) -> Problem {
-    let known = code::find(error.code()).map_or(code::INTERNAL, |known| known.code);
-    let problem = Problem::new(known, error.to_string());
-    match error {
-        // An error that passed through an agent names by itself what it is about.
-        Error::Failed { failure, .. } if known != code::FAILED => Problem { what: failure.message.clone(), ..problem },
-        Error::Busy { .. } => problem.fix("try again later, or with fewer tasks at once"),
-        Error::Unavailable { .. } => problem.fix("callboard doctor"),
-        Error::TooLarge { .. } => problem.fix("pass a smaller input, or the path of a file that the agent reads"),
-        _ => problem,
-    }
+    let told = problems(error).into_iter().next();
+    told.unwrap_or_else(|| Problem::new(code::INTERNAL, error.to_string()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`args`], [`app`] | what may be typed, and from there to an exit code |
 //! | [`commands`] | one module for each noun |
-//! | [`complaint`], [`failure`], [`exit`] | what a person is told when something cannot go on |
+//! | [`complaint`], [`failure`] | what a person is told when something cannot go on |
 //! | [`output`], [`console`], [`log`] | what is shown, and where |
 //! | [`store`], [`services`] | the store and the node over it |
 //! | [`nodes`] | a broker, and the nodes on it |
@@ -20,7 +20,6 @@ mod args;
 mod commands;
 mod complaint;
 mod console;
-mod exit;
 mod failure;
 mod figures;
 mod follow;

@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::Remote;
-use crate::exit::Exit;
 use crate::failure::{Failure, problem_of};
+use callboard::exit::Exit;
 
 /// How long a node may take to answer: it answers from what it knows, so longer means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@
 
 use tokio::sync::watch;
 
-use crate::exit::Exit;
+use callboard::exit::Exit;
 
 /// SIGINT and SIGTERM from now on. While this lives the system's own reaction to them is off.
 pub(crate) struct Signals {

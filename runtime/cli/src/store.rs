@@ -10,11 +10,11 @@ use callboard::{Error, Node};
 use serde_json::Value;
 
 use crate::console::{Console, Place, Remote};
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::nodes::Nodes;
 use crate::services;
 use crate::signals::Signals;
+use callboard::exit::Exit;
 
 /// How long a running node may take to answer a verb: it answers from what it knows, so longer means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -230,10 +230,4 @@ impl Store {
             }
         }
     }
-}
-
-/// Why a node ended by itself.
-pub(crate) fn gave_up(error: &Error) -> Failure {
-    let problem = Problem::new(code::GAVE_UP, format!("supervision gave up: {error}"));
-    Failure::from(problem.fix("callboard explain tree")).exit(Exit::GaveUp)
 }

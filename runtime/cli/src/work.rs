@@ -9,11 +9,11 @@ use callboard::broker::problem::Problem;
 use callboard::broker::task::Outcome;
 
 use crate::console::Console;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{Follow, Notes};
 use crate::ids::short;
-use crate::store::{Store, gave_up};
+use crate::store::Store;
+use callboard::exit::Exit;
 
 /// A run that ended.
 pub(crate) struct Ended {
@@ -79,7 +79,7 @@ pub(crate) async fn until_end(
 /// Ends the node of this process, if there is one, once nothing of it is needed any more.
 pub(crate) async fn close(store: &Store) -> Result<(), Failure> {
     match store.node() {
-        Some(node) => node.shutdown().await.map_err(|error| gave_up(&error)),
+        Some(node) => node.shutdown().await.map_err(Failure::from),
         None => Ok(()),
     }
 }
@@ -111,7 +111,7 @@ async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
 
 async fn node_gave_up(store: &Store) -> Failure {
     match store.node() {
-        Some(node) => gave_up(&node.gave_up().await),
+        Some(node) => node.gave_up().await.into(),
         None => std::future::pending().await,
     }
 }

@@ -17,7 +17,7 @@ impl Node {
     /// With a limit on it (`limits.drain`), what is at work after that is handed back.
     ///
     /// # Errors
-    /// `Crashed` when supervision had given up before.
+    /// `GaveUp` when supervision had given up before.
     pub async fn shutdown(&self) -> Result<()> {
         self.end(Quit::Finish).await
     }
@@ -30,7 +30,7 @@ impl Node {
         self.end(Quit::HandBack).await
     }
 
-    /// Resolves when supervision has given up, with the reason. A process exits with 70 then.
+    /// Resolves when supervision has given up, with what failed and how often. A process exits with 70 then.
     pub async fn gave_up(&self) -> Error {
         loop {
             let ended = self.inner.tree.ended().await;
@@ -43,15 +43,28 @@ impl Node {
         }
     }
 
-    /// Serves until the process is told to stop (SIGINT, SIGTERM, or by [`control`](Node::control)), then drains.
+    /// Serves until the process is told to stop (SIGINT, SIGTERM, or by [`control`](Node::control)), then drains. Signals
+    /// count from this call on, also before the future is polled. A second one cuts the drain short: what is at work is handed back at once. [`Ended`](crate::exit::Ended) turns what it
+    /// returns into the exit code of the process.
     ///
     /// # Errors
-    /// `Crashed` when supervision gives up: exit with 70. `Denied` when another process has taken over the name of this
-    /// node on its broker, or when the broker, after a broken connection, does not accept its credentials any more.
-    pub async fn until_stopped(self) -> Result<()> {
-        tokio::select! {
-            ended = self.clone().until_ended() => ended,
-            () = signalled() => self.shutdown().await,
+    /// `GaveUp` when supervision gives up, with what failed and how often. `Denied` when another process has taken over
+    /// the name of this node on its broker, or when the broker, after a broken connection, does not accept its credentials
+    /// any more. `Cancelled` after a second signal.
+    pub fn until_stopped(self) -> impl Future<Output = Result<()>> + Send {
+        let mut signals = Signals::listen();
+        async move {
+            tokio::select! {
+                ended = self.clone().until_ended() => return ended,
+                () = signals.next() => {}
+            }
+            tokio::select! {
+                drained = self.shutdown() => drained,
+                () = signals.next() => {
+                    self.hand_back().await?;
+                    Err(Error::Cancelled { by: "a second signal".into() })
+                }
+            }
         }
     }
 
@@ -124,25 +137,45 @@ fn replaced(name: &str) -> Error {
 }
 
 fn gave_up(reason: &ExitReason) -> Error {
-    Error::Crashed { to: "the node".into(), reason: reason.to_string().into() }
+    let (reason, counts) = match reason {
+        ExitReason::IntensityExceeded(exceeded) => (exceeded.cause(), exceeded.counts()),
+        other => (other.to_string(), String::new()),
+    };
+    Error::GaveUp { reason: reason.into(), counts: counts.into() }
 }
 
-/// Resolves at the first SIGINT or SIGTERM. Where no handler can be installed it never does, and the default action of
-/// the signal stands.
-pub(crate) async fn signalled() {
+/// SIGINT and SIGTERM from now on. Where no handler can be installed there are none, and the default action stands.
+struct Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
+    of: Option<[tokio::signal::unix::Signal; 2]>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let of = |kind| signal(kind).ok();
+            let of = of(SignalKind::interrupt()).zip(of(SignalKind::terminate())).map(|(int, term)| [int, term]);
+            Self { of }
         }
+        #[cfg(not(unix))]
+        Self {}
     }
-    #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+
+    /// Resolves at the next one.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        match &mut self.of {
+            Some([int, term]) => tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            },
+            None => std::future::pending().await,
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

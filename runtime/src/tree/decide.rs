@@ -77,8 +77,9 @@ pub(crate) enum Verdict {
     Leave,
     /// Start it again after `delay`, as the `attempt`th restart in a row.
     Restart { attempt: u32, delay: Duration },
-    /// The supervisor cannot help: it stops everything and ends itself.
-    Escalate,
+    /// The supervisor cannot help: it stops everything and ends itself. So many ends within so long were too many;
+    /// without a time, so many starts in a row.
+    Escalate { times: u32, within: Option<Duration> },
 }
 
 /// `unit` is random in `[0, 1)`.
@@ -101,8 +102,12 @@ pub(crate) fn decide(
     }
     let healthy_life = policy.backoff.map_or(policy.intensity.period(), |backoff| backoff.healthy_life());
     history.ended(exit, now, healthy_life);
-    if history.failed_starts >= policy.max_failed_starts || !window.admit(policy.intensity, now) {
-        return Verdict::Escalate;
+    if history.failed_starts >= policy.max_failed_starts {
+        return Verdict::Escalate { times: history.failed_starts, within: None };
+    }
+    if !window.admit(policy.intensity, now) {
+        let (times, within) = (policy.intensity.max().saturating_add(1), policy.intensity.period());
+        return Verdict::Escalate { times, within: Some(within) };
     }
     let attempt = history.failures;
     let delay = policy.backoff.map_or(Duration::ZERO, |backoff| backoff.delay(attempt, unit));

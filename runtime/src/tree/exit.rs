@@ -35,8 +35,22 @@ pub enum ExitReason {
     Error(String),
     /// It panicked with this message.
     Panic(String),
-    /// It is a supervisor that had to restart too often; inside is the exit that was one too many.
-    IntensityExceeded(Box<ExitReason>),
+    /// It is a supervisor that had to restart too often.
+    IntensityExceeded(Box<Exceeded>),
+}
+
+/// What was one too many for a supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceeded {
+    /// The child whose end it was.
+    pub child: String,
+    /// How often children of this supervisor have ended within the period of its intensity; without a period: how often
+    /// in a row the child could not be started.
+    pub times: u32,
+    /// The period, in milliseconds.
+    pub within_ms: Option<u64>,
+    /// How the child ended.
+    pub last: ExitReason,
 }
 
 impl ExitReason {
@@ -58,8 +72,8 @@ impl ExitReason {
     /// The exit that started it all: what is inside any number of [`ExitReason::IntensityExceeded`].
     pub fn root_cause(&self) -> &ExitReason {
         let mut reason = self;
-        while let Self::IntensityExceeded(inner) = reason {
-            reason = inner;
+        while let Self::IntensityExceeded(exceeded) = reason {
+            reason = &exceeded.last;
         }
         reason
     }
@@ -118,8 +132,42 @@ impl fmt::Display for ExitReason {
             Self::StartFailed(text) => write!(f, "start failed: {text}"),
             Self::Error(text) => write!(f, "error: {text}"),
             Self::Panic(text) => write!(f, "panic: {text}"),
-            Self::IntensityExceeded(inner) => write!(f, "too many restarts, the last after {inner}"),
+            Self::IntensityExceeded(exceeded) => exceeded.fmt(f),
         }
+    }
+}
+
+impl Exceeded {
+    /// Every supervisor that gave up, from this one down, each with its name.
+    fn levels(&self) -> Vec<(&str, &Self)> {
+        let mut levels = vec![("root", self)];
+        while let Some((_, Self { child, last: ExitReason::IntensityExceeded(inner), .. })) = levels.last() {
+            levels.push((child, inner));
+        }
+        levels
+    }
+
+    /// What ended, by its path below this supervisor, and how.
+    pub fn cause(&self) -> String {
+        let levels = self.levels();
+        let path: Vec<&str> = levels.iter().map(|(_, level)| level.child.as_str()).collect();
+        let cause = levels.last().map_or(&self.last, |(_, level)| &level.last);
+        format!("{} failed too often, at last with {cause}", path.join("/"))
+    }
+
+    /// How often that was for each supervisor, from the lowest up.
+    pub fn counts(&self) -> String {
+        let count = |(supervisor, level): &(&str, &Self)| match level.within_ms {
+            Some(ms) => format!("{supervisor} {} in {}s", level.times, ms as f64 / 1000.0),
+            None => format!("{supervisor} {} starts in a row", level.times),
+        };
+        self.levels().iter().rev().map(count).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; failures: {}", self.cause(), self.counts())
     }
 }
 

@@ -74,7 +74,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use child::StartCtx;
 pub use event::{Happening, TreeEvent, TreeEvents};
-pub use exit::{ExitReason, Fault, MAX_REASON};
+pub use exit::{Exceeded, ExitReason, Fault, MAX_REASON};
 pub use policy::{Backoff, Intensity};
 pub use root::{Tree, TreeBuilder, TreeError};
 pub use spec::{ChildSpec, Kind, MAX_ID, Restart, Shutdown, SpecError, Strategy, SupervisorSpec};

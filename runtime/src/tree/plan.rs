@@ -11,8 +11,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use callboard_broker::clock::millis;
+
 use super::decide::{History, Policy, Verdict, Window, decide};
-use super::exit::{ExitReason, clip};
+use super::exit::{Exceeded, ExitReason, clip};
 use super::spec::{Restart, Strategy};
 
 /// A child of a supervisor; never used twice.
@@ -287,9 +289,10 @@ impl Plan {
                 out.push(Action::Restart { ticket, attempt, delay });
                 self.recycle_group(at);
             }
-            Verdict::Escalate => {
+            Verdict::Escalate { times, within } => {
                 out.push(Action::GiveUp(slot.key));
-                self.close(ExitReason::IntensityExceeded(Box::new(reason)));
+                let (child, within_ms) = (slot.id.to_string(), within.map(millis));
+                self.close(ExitReason::IntensityExceeded(Box::new(Exceeded { child, times, within_ms, last: reason })));
             }
         }
     }

@@ -7,10 +7,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::console::{Console, Place};
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::figures::{self, Metrics};
 use crate::output::{Done, Page, Show, answer, can_redraw};
+use callboard::exit::Exit;
 
 /// How many of the newest tasks are judged.
 const JUDGED: usize = 1_000;

@@ -2,21 +2,20 @@
 
 use std::path::PathBuf;
 
+use callboard::Node as Running;
 use callboard::broker::code;
 use callboard::broker::problem::{Problem, Problems};
 use callboard::config::{Config, Setting};
-use callboard::{Error, Node as Running};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::{Console, Place};
-use crate::exit::Exit;
-use crate::failure::{Failure, problem_of};
+use crate::failure::Failure;
 use crate::output::{Column, Done, Page, Show, answer, table, then, time};
 use crate::signals::Signals;
-use crate::store::gave_up;
 use crate::{log, nodes, services};
+use callboard::exit::Exit;
 
 /// Start a node, and look after those that run.
 #[derive(Debug, Subcommand)]
@@ -118,8 +117,10 @@ async fn start(of: Start, console: &Console) -> Done {
     };
     match ended {
         Ok(()) => Ok(None),
-        Err(error @ Error::Denied { .. }) => Err(Failure::from(problem_of(&error)).exit(Exit::Unreachable)),
-        Err(error) => Err(gave_up(&error)),
+        Err(error) => {
+            let exit = Exit::of_node(&error);
+            Err(Failure::from(error).exit(exit))
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub(crate) use table::{Column, table};
 
 use serde::Serialize;
 
-use crate::exit::Exit;
 use crate::failure::Failure;
+use callboard::exit::Exit;
 
 /// A value that a command answers with: the value is the JSON, the text is for people.
 pub(crate) trait Show: Serialize {

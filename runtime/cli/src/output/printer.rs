@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::page::Page;
 use super::{Answer, Reply, Show};
-use crate::exit::Exit;
 use crate::failure::Failure;
+use callboard::exit::Exit;
 
 /// Decides what is printed, where, and in which form.
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tree::exit::Exceeded;
 
 fn policy(max: u32) -> Policy {
     Policy {
@@ -24,7 +25,12 @@ fn restart_types_by_exit() {
         ExitReason::StartFailed(text()),
         ExitReason::Error(text()),
         ExitReason::Panic(text()),
-        ExitReason::IntensityExceeded(Box::new(ExitReason::Killed)),
+        ExitReason::IntensityExceeded(Box::new(Exceeded {
+            child: "a".into(),
+            times: 4,
+            within_ms: Some(30_000),
+            last: ExitReason::Killed,
+        })),
     ];
     let again = Verdict::Restart { attempt: 1, delay: Duration::ZERO };
     for (at, exit) in exits.iter().enumerate() {
@@ -45,7 +51,7 @@ fn the_window_slides() {
     assert!(matches!(at(20), Verdict::Restart { attempt: 2, .. }));
     // The first is 30 s old and counts no more.
     assert!(matches!(at(30), Verdict::Restart { attempt: 3, .. }));
-    assert_eq!(at(49), Verdict::Escalate);
+    assert_eq!(at(49), Verdict::Escalate { times: 3, within: Some(Duration::from_secs(30)) });
 }
 
 #[test]
@@ -55,10 +61,10 @@ fn a_start_that_works_ends_a_row_of_failed_ones() {
     let mut fail = |history: &mut History| {
         decide(&policy(100), Restart::Permanent, &failed, history, &mut window, Duration::ZERO, 0.0)
     };
-    assert_ne!(fail(&mut history), Verdict::Escalate);
-    assert_ne!(fail(&mut history), Verdict::Escalate);
+    assert!(matches!(fail(&mut history), Verdict::Restart { .. }));
+    assert!(matches!(fail(&mut history), Verdict::Restart { .. }));
     history.started(Duration::ZERO);
-    assert_ne!(fail(&mut history), Verdict::Escalate);
-    assert_ne!(fail(&mut history), Verdict::Escalate);
-    assert_eq!(fail(&mut history), Verdict::Escalate);
+    assert!(matches!(fail(&mut history), Verdict::Restart { .. }));
+    assert!(matches!(fail(&mut history), Verdict::Restart { .. }));
+    assert_eq!(fail(&mut history), Verdict::Escalate { times: 3, within: None });
 }

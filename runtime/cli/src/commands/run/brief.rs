@@ -5,11 +5,11 @@ use callboard::broker::tasks::TaskView;
 use callboard::team::{self, Completeness, Engine, Reading};
 use serde::Serialize;
 
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::follow::Notes;
 use crate::output::{Page, Show, count};
+use callboard::exit::Exit;
 
 /// From this coverage on a question counts as answered.
 use callboard::agents::extract::COVERED;

@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 
 use super::Job;
 use crate::commands::workflow::file;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::output::{Page, Show};
 use crate::views;
+use callboard::exit::Exit;
 
 /// Reads a workflow with its inputs, and refuses it with everything that is wrong with either.
 pub(super) fn job(path: &Path, inputs: &[String], served: &[String]) -> std::result::Result<Job, Failure> {

@@ -21,13 +21,13 @@ use callboard::workflow::WORKFLOW;
 use clap::Args;
 
 use crate::console::{Console, Place};
-use crate::exit::Exit;
 use crate::failure::{Failure, problem_of};
 use crate::ids::{self, short};
 use crate::output::{Done, answer, then};
 use crate::store::Store;
 use crate::work::{self, Ended};
 use crate::{figures, follow, services};
+use callboard::exit::Exit;
 
 /// Answer a question from documents, or run a workflow.
 #[derive(Args, Debug)]
