@@ -148,6 +148,8 @@ codes! {
     OWNED = "CB0205";
     /// the file is not a store of Callboard
     NOT_A_STORE = "CB0206";
+    /// the broker is not proved to be as durable as was asked
+    PROFILE = "CB0207";
 
     /// the source does not exist
     NO_SOURCE = "CB0301";

@@ -39,6 +39,7 @@ pub mod messages;
 pub mod nats;
 pub mod payload;
 pub mod problem;
+pub mod profile;
 pub mod queue;
 pub mod request;
 pub mod sqlite;

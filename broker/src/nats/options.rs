@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::id::NodeName;
+use crate::profile::Profile;
 
 /// The address that a server listens on unless told otherwise.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
@@ -87,6 +88,8 @@ pub struct Options {
     pub missing: Missing,
     /// How its streams are made, when it makes them.
     pub layout: super::Layout,
+    /// The least that must be proved of how durable the broker is. Default: nothing beyond `crash-safe`.
+    pub profile: Profile,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -102,6 +105,7 @@ impl Options {
             works: true,
             missing: Missing::Provision,
             layout: super::Layout::default(),
+            profile: Profile::default(),
             clock: Clock::system(),
         }
     }

@@ -11,7 +11,7 @@ use super::link::{Link, Notice};
 use super::messages::NatsMessages;
 use super::options::{Missing, Options};
 use super::peers;
-use super::provision::{self, Layout};
+use super::provision::{self, Durability, Layout};
 use super::requests;
 use super::seen::Seen;
 use super::state::StateRoom;
@@ -29,6 +29,8 @@ pub struct Wing {
     pub link: Arc<Link>,
     /// Its messages: who is there, and leaving.
     pub messages: Arc<NatsMessages>,
+    /// How durable the broker was when this process joined it.
+    pub durability: Durability,
     tasks: Arc<TaskRoom>,
 }
 
@@ -36,7 +38,8 @@ pub struct Wing {
 ///
 /// # Errors
 /// As [`Link::connect`] and [`provision::provision`]; `Unavailable`, with the command that helps, when the streams are
-/// not there and this process is not to make them.
+/// not there and this process is not to make them; `Config` when the broker is not proved to be of the profile that was
+/// asked for.
 pub async fn connect(options: Options) -> Result<Wing> {
     let link = Arc::new(Link::connect(&options).await?);
     if options.works {
@@ -54,6 +57,9 @@ pub async fn connect(options: Options) -> Result<Wing> {
             }
         }
     }
+    let durability = provision::durability(&link).await?;
+    provision::demand(options.profile, &durability, &link.address)?;
+    tracing::info!(profile = %durability.profile, why = durability.why.as_deref(), "joined the broker");
     if options.works {
         tokio::spawn(renew(Arc::downgrade(&link), options.layout.clone(), link.notices()));
     }
@@ -78,9 +84,9 @@ pub async fn connect(options: Options) -> Result<Wing> {
         dead,
         blobs: Some(Arc::new(BlobRoom::new(link.clone()))),
         clock: options.clock.clone(),
-        about: format!("nats {} (crash-safe)", link.address).into(),
+        about: format!("nats {} ({})", link.address, durability.profile).into(),
     };
-    Ok(Wing { broker, link, messages, tasks })
+    Ok(Wing { broker, link, messages, durability, tasks })
 }
 
 /// Makes the streams again that a restart of the server took away.

@@ -149,7 +149,10 @@ pub(crate) fn unreachable(error: &Error, address: &str) -> Failure {
         }
         other => problem_of(other),
     };
-    let exit = if matches!(error, Error::Config(_) | Error::Decode { .. }) { Exit::Usage } else { Exit::Unreachable };
+    let exit = match Exit::of_node(error) {
+        Exit::Usage => Exit::Usage,
+        _ => Exit::Unreachable,
+    };
     Failure::from(problem).exit(exit)
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use callboard_broker::code;
 use callboard_broker::id::NodeName;
 use callboard_broker::problem::{Problem, Problems};
+use callboard_broker::profile::Profile;
 use callboard_broker::subject::CapabilityName;
 
 use super::{Source, Table};
@@ -66,6 +67,9 @@ pub struct Address {
     pub key: Option<PathBuf>,
     /// Whether missing streams are made at the start, as far as this node may. Default: true.
     pub provision: Option<bool>,
+    /// The least that must be proved of how durable the broker is; otherwise the node does not start. Default:
+    /// `crash-safe`, for which nothing is to be proved.
+    pub profile: Option<Profile>,
 }
 
 /// Bounds of a node.
@@ -124,6 +128,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "broker.cert" "CALLBOARD_CERT" "cert" "a file" |c, t| put(&mut c.broker.cert, file(t));
     "broker.key" "CALLBOARD_KEY" "key" "a file" |c, t| put(&mut c.broker.key, file(t));
     "broker.provision" "CALLBOARD_PROVISION" "provision" "true or false" |c, t| put(&mut c.broker.provision, flag(t));
+    "broker.profile" "CALLBOARD_PROFILE" "profile" "crash-safe, durable or replicated" |c, t| put(&mut c.broker.profile, profile(t));
     "store" "CALLBOARD_STORE" "store" "a file" |c, t| put(&mut c.store, file(t));
     "serve" "CALLBOARD_SERVE" "serve" "capabilities with their workers" |c, t| serve(c, t);
     "teams" "CALLBOARD_TEAMS" "team" "teams" |c, t| list(&mut c.teams, t, team);
@@ -242,7 +247,7 @@ impl Config {
     }
 
     fn broker(&mut self, source: &Source<'_>, table: &mut Table<'_>) {
-        let texts = ["address", "creds", "nkey", "token", "user", "password", "ca", "cert", "key"];
+        let texts = ["address", "creds", "nkey", "token", "user", "password", "ca", "cert", "key", "profile"];
         for key in texts {
             if let Some(value) = table.text(key) {
                 self.take(source, &["broker", key], &format!("broker.{key}"), &value);
@@ -340,6 +345,10 @@ fn node_name(text: &str) -> Result<String, String> {
 
 fn capability(text: &str) -> Result<CapabilityName, String> {
     CapabilityName::parse(text.trim()).map_err(|bad| bad.to_string())
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    Profile::parse(text).ok_or_else(|| format!("{text} is no profile: crash-safe, durable or replicated"))
 }
 
 fn team(text: &str) -> Result<String, String> {

@@ -4,12 +4,17 @@
 //! comes back differently is named, and nothing goes on with a queue that only looks like ours.
 
 mod layout;
+mod monitor;
+mod proof;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use layout::Layout;
 pub(crate) use layout::in_memory;
+pub use monitor::MONITOR;
+pub(crate) use proof::demand;
+pub use proof::{Durability, PROOF, Proof, durability, prove};
 
 use super::js::ApiError;
 use super::link::Link;
@@ -180,10 +185,16 @@ async fn info(link: &Link, name: &str) -> Result<Option<Value>> {
 async fn ensure(link: &Link, name: &str, config: &Value) -> Result<Made> {
     match info(link, name).await? {
         Some(found) if same(name, config, &found).is_ok() => Ok(Made::Unchanged),
-        Some(_) => {
+        Some(mut found) => {
+            let mut config = config.clone();
+            // A proof that stands there goes on: what it is worth is seen anew whenever it is read.
+            if found["metadata"].is_object() {
+                config["metadata"] = found["metadata"].take();
+            }
             let said = link.api(&format!("STREAM.UPDATE.{name}"), config.clone()).await?;
             let said = said.map_err(|e| e.into_error(name))?;
-            same(name, config, &said["config"]).map(|()| Made::Updated)
+            config["metadata"].take();
+            same(name, &config, &said["config"]).map(|()| Made::Updated)
         }
         None => create(link, name, config).await,
     }

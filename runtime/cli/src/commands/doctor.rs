@@ -26,6 +26,8 @@ pub(crate) async fn doctor(_: Doctor, console: &Console) -> Done {
     match console.look().await {
         Ok(store) => {
             checks.push(place(&console.place));
+            let durability = store.nodes().map(|nodes| super::provision::told(&nodes.wing.durability));
+            checks.extend(durability.map(|told| Check::ok("profile", told)));
             checks.extend(rows(&console.place).await?);
             let owner = if store.is_worked_on() { "running" } else { "nothing is running" };
             checks.push(Check::ok("node", owner));

@@ -1,14 +1,15 @@
 //! `callboard provision`: making the broker's streams, and proof that the server has them as asked.
 
 use callboard::broker::code;
-use callboard::broker::nats::{Layout, Link, Made, Report, provision};
+use callboard::broker::nats::{Durability, Layout, Link, Made, Report, provision};
 use callboard::broker::problem::Problem;
+use callboard::broker::profile::Profile;
 use clap::Args;
 use serde::Serialize;
 
 use crate::console::{Console, Place};
 use crate::nodes;
-use crate::output::{Done, Page, Show, answer};
+use crate::output::{Done, Page, Show, answer, time};
 
 /// Make the broker's streams and buckets, or change those that are there, and read each back.
 #[derive(Args, Debug)]
@@ -19,6 +20,16 @@ pub(crate) struct Provision {
     /// Days that events are kept; 0: for ever
     #[arg(long, value_name = "N", default_value_t = 30)]
     event_days: u64,
+    /// Prove how durable the broker is, and put it on record: crash-safe, durable or replicated
+    #[arg(long, value_name = "PROFILE", value_parser = profile)]
+    profile: Option<Profile>,
+    /// The monitoring address of each server that keeps a stream, http://HOST:8222
+    #[arg(long, value_name = "URL", num_args = 1.., requires = "profile")]
+    monitor: Vec<String>,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    Profile::parse(text).ok_or_else(|| "crash-safe, durable or replicated".to_owned())
 }
 
 /// Makes them.
@@ -32,12 +43,31 @@ pub(crate) async fn provision(of: Provision, console: &Console) -> Done {
     let failed = |error: callboard::Error| nodes::unreachable(&error, &remote.address);
     let link = Link::connect(&options).await.map_err(failed)?;
     let layout = Layout { replicas: of.replicas, event_days: of.event_days, ..Layout::default() };
-    answer(Provisioned(provision::provision(&link, &layout).await?))
+    let report = provision::provision(&link, &layout).await?;
+    let durability = match of.profile {
+        Some(profile) => provision::prove(&link, profile, &of.monitor).await?,
+        None => provision::durability(&link).await?,
+    };
+    answer(Provisioned { report, durability })
+}
+
+/// How durable a broker is, in one line.
+pub(crate) fn told(durability: &Durability) -> String {
+    let profile = durability.profile;
+    let proof = durability.proof.as_ref().map(|proof| {
+        let servers = proof.servers.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("{} was proved of {servers} on {}", proof.profile, time::date(proof.at))
+    });
+    let said: Vec<String> = proof.into_iter().chain(durability.why.clone()).collect();
+    if said.is_empty() { profile.to_string() } else { format!("{profile}: {}", said.join("; ")) }
 }
 
 #[derive(Serialize)]
-#[serde(transparent)]
-struct Provisioned(Report);
+struct Provisioned {
+    #[serde(flatten)]
+    report: Report,
+    durability: Durability,
+}
 
 impl Show for Provisioned {
     fn text(&self, page: Page) -> String {
@@ -47,7 +77,8 @@ impl Show for Provisioned {
             Made::Unchanged => "as it should be",
         };
         let line = |(name, how): &(String, Made)| page.field(name, 14, made(how));
-        let streams: String = self.0.streams.iter().map(line).collect();
-        format!("nats-server {}\n{streams}", self.0.server)
+        let streams: String = self.report.streams.iter().map(line).collect();
+        let profile = page.field("profile", 14, &told(&self.durability));
+        format!("nats-server {}\n{streams}{profile}", self.report.server)
     }
 }

@@ -75,6 +75,7 @@ pub fn broker_options(node: NodeName, broker: &Address) -> Result<Options> {
         credentials,
         tls: Tls { required: broker.tls, ca: broker.ca.clone(), identity },
         missing,
+        profile: broker.profile.unwrap_or_default(),
         ..Options::new(node)
     })
 }
