@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::js::Raw;
 use super::link::Link;
-use super::names;
+use super::{names, purge};
 use crate::BoxFuture;
 use crate::blobs::{Blobs, Hash, MAX_BLOB};
 use crate::clock::{Millis, millis};
@@ -109,6 +109,15 @@ pub(super) async fn get(link: &Link, hash: &Hash) -> Result<Vec<u8>> {
         true => Ok(bytes),
         false => Err(Error::decode(format!("blob {hash} is not what its name says"))),
     }
+}
+
+/// Removes a body. Whether it was there.
+pub(super) async fn remove(link: &Link, hash: &Hash) -> Result<bool> {
+    let Some((info, _)) = info(link, hash).await? else { return Ok(false) };
+    // The pieces go first: what has a description can be found by whoever goes on with this.
+    purge::clear(link, names::BLOBS, &names::pieces(&info.nuid), None).await?;
+    purge::clear(link, names::BLOBS, &names::blob(hash), None).await?;
+    Ok(true)
 }
 
 impl Blobs for BlobRoom {

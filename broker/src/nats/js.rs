@@ -178,6 +178,12 @@ impl Link {
         self.direct(stream, &ask).await
     }
 
+    /// The same, with references to large documents as they are.
+    pub(crate) async fn page_as_stored(&self, stream: &str, filter: &str, from: u64, batch: usize) -> Result<Vec<Raw>> {
+        let ask = json!({ "next_by_subj": filter, "seq": from.max(1), "batch": batch.max(1) });
+        self.repeated(|| self.direct_once(stream, &ask)).await
+    }
+
     /// All messages that match `filter`, from sequence `from` on.
     pub(crate) async fn all(&self, stream: &str, filter: &str, from: u64) -> Result<Vec<Raw>> {
         let mut all: Vec<Raw> = Vec::new();

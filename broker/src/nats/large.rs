@@ -51,6 +51,11 @@ impl Link {
     }
 }
 
+/// The blob that a body refers to.
+pub(super) fn refers_to(body: &[u8]) -> Option<Hash> {
+    reference(body).map(|reference| reference.blob)
+}
+
 fn reference(body: &[u8]) -> Option<Reference> {
     let may_be = body.len() <= LONGEST && body.starts_with(BEGINS);
     if may_be { serde_json::from_slice(body).ok() } else { None }

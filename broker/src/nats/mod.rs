@@ -10,6 +10,7 @@
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
 //! | `record` | the documents of a run's log |
+//! | `purge` | removing runs that ended long ago |
 //! | `tasks`, `messages`, `state`, `events`, `dead` | the rooms |
 //! | `peers` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
@@ -25,6 +26,7 @@ pub mod link;
 pub mod names;
 pub mod options;
 pub mod provision;
+pub mod purge;
 pub mod service;
 pub mod state;
 

@@ -87,6 +87,16 @@ pub fn run(run: &RunId) -> String {
     format!("cb.v1.run.{run}.*.*")
 }
 
+/// All state of a run.
+pub fn state_of_run(run: &RunId) -> String {
+    format!("$KV.{STATE_BUCKET}.run.{run}.>")
+}
+
+/// Where it is written down which run is being removed.
+pub fn purging() -> String {
+    format!("$KV.{SHARED_BUCKET}.purge")
+}
+
 /// The hints that something of a run was stored.
 pub fn done(run: &RunId) -> String {
     format!("cb.v1.done.{run}.*.*")

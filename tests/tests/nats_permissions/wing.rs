@@ -6,7 +6,7 @@ use callboard_broker::Broker;
 use callboard_broker::error::Error;
 use callboard_broker::events::EventFilter;
 use callboard_broker::id::{NodeName, RunId};
-use callboard_broker::nats::{self, Layout, Missing, Options, provision};
+use callboard_broker::nats::{self, Layout, Missing, Options, provision, purge};
 use callboard_broker::state::{Expect, Key, Put, Write};
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status, Task};
@@ -113,4 +113,25 @@ async fn state_is_written_by_nodes_and_operators_and_read_by_all() {
     let history = soon(observer.states.history(Key::parse("global.k").unwrap())).await.unwrap();
     assert_eq!(history.len(), 2, "{history:?}");
     assert!(soon(observer.dead.list(0, 10)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_operator_removes_a_run_and_nobody_else_may() {
+    let server = provisioned().await;
+    let (node, client) = (broker(&server, "a").await, broker(&server, "client").await);
+    let one = task("over", "diag.echo", &client);
+    client.tasks.submit(vec![one.clone()]).await.remove(0).unwrap();
+    let lease = soon(node.tasks.claim(claim("diag.echo"))).await.unwrap().remove(0);
+    finish(&node, &lease).await;
+    // Also where a node may write down that a run is to go, nothing goes by its word.
+    for user in ["a", "client", "observer", "deploy"] {
+        let refused = soon(purge::purge(&link(&server, user).await, &one.run)).await;
+        assert!(matches!(refused, Err(Error::Denied { .. })), "{user}: {refused:?}");
+    }
+    let other = soon(purge::purge(&link(&server, "operator").await, &RunId::parse("other").unwrap())).await;
+    assert!(matches!(other, Err(Error::NotFound { .. })), "{other:?}");
+    assert!(client.tasks.get(vec![one.id.clone()]).await.unwrap().remove(0).is_some(), "it is there");
+    let purged = soon(purge::purge(&link(&server, "operator").await, &one.run)).await.unwrap();
+    assert!(purged.records >= 3, "{purged:?}");
+    assert!(client.tasks.get(vec![one.id]).await.unwrap().remove(0).is_none(), "it is gone");
 }

@@ -193,7 +193,7 @@ async fn ensure(link: &Link, name: &str, config: &Value) -> Result<Made> {
             }
             let said = link.api(&format!("STREAM.UPDATE.{name}"), config.clone()).await?;
             let said = said.map_err(|e| e.into_error(name))?;
-            config["metadata"].take();
+            config.as_object_mut().and_then(|config| config.remove("metadata"));
             same(name, &config, &said["config"]).map(|()| Made::Updated)
         }
         None => create(link, name, config).await,

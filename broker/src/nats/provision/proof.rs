@@ -170,7 +170,7 @@ fn against(profile: Profile, witnesses: &[(String, Witness)], kept: &[Kept], (na
             let what = format!("{address} speaks of another server that is called {name} too");
             problems.push(problem(what).fix("the monitoring address of the servers of this broker"));
         } else if !seen.sync_always {
-            let what = format!("the server {} syncs its disk every {} s, not always", seen.name, seen.sync_seconds);
+            let what = format!("a server syncs its disk every {} s, not always: {}", seen.sync_seconds, seen.name);
             problems.push(
                 problem(what).fix("jetstream { sync_interval: always } in its configuration, then start it again"),
             );
@@ -186,7 +186,7 @@ fn against(profile: Profile, witnesses: &[(String, Witness)], kept: &[Kept], (na
         }
     }
     for (server, stream) in unseen {
-        let what = format!("{stream} is kept by the server {server}, and no --monitor speaks of it");
+        let what = format!("{stream} is kept by a server of which no --monitor speaks: {server}");
         problems.push(
             problem(what).fix("--monitor http://HOST:8222 for each server, with `http: 8222` in its configuration"),
         );
@@ -241,8 +241,8 @@ mod tests {
         assert!(few.len() == 1 && few[0].contains("1 of 3 copies"), "{few:?}");
         let found = against(Profile::Replicated, &[a, witness("b", "ID-B", false)], &kept(&["a", "b", "c"], 2));
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].contains("server b syncs its disk every 120 s"), "{found:?}");
-        assert!(found[2].contains("kept by the server c"), "{found:?}");
+        assert_eq!(found[0], "a server syncs its disk every 120 s, not always: b");
+        assert!(found[2].contains("no --monitor speaks: c"), "{found:?}");
         let other = against(Profile::Durable, &[witness("a", "ID-Z", true)], &kept(&["a"], 1));
         assert!(other[0].contains("another server"), "{other:?}");
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 mod graph;
+mod purge;
 mod runs;
 
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub(crate) enum Workflow {
     Show(Of),
     /// Go on with a run until it ends: what was recorded is kept, the rest is done
     Resume(Resume),
+    /// Delete what is kept of runs that have ended
+    Purge(purge::Purge),
 }
 
 #[derive(Args, Debug)]
@@ -102,5 +105,6 @@ pub(crate) async fn workflow(of: Workflow, console: &Console) -> Done {
         Workflow::Ls(of) => runs::ls(&of, console).await,
         Workflow::Show(of) => runs::show(&of, console).await,
         Workflow::Resume(of) => runs::resume(&of, console).await,
+        Workflow::Purge(of) => purge::run(&of, console).await,
     }
 }
