@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use callboard::exit::Exit;
 use clap::Parser;
 
 use crate::args::{self, Cli, Command};
@@ -15,7 +16,6 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::log;
 use crate::output::{Done, Printer};
-use callboard::exit::Exit;
 
 /// Runs what was typed.
 pub(crate) fn main() -> Exit {

@@ -9,13 +9,13 @@ use callboard::broker::nats::service::{self, Present};
 use callboard::broker::nats::{Missing, Wing, connect};
 use callboard::broker::problem::Problem;
 use callboard::config::{Address, Config};
+use callboard::exit::Exit;
 use callboard::{Error, broker_options};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::Remote;
 use crate::failure::{Failure, problem_of};
-use callboard::exit::Exit;
 
 /// How long a node may take to answer: it answers from what it knows, so longer means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);

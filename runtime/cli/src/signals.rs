@@ -3,9 +3,8 @@
 //! Whoever holds work listens from before it takes any: the first signal is for the command, which hands back what it
 //! holds; a second one ends the process on the spot, whatever it is doing then.
 
-use tokio::sync::watch;
-
 use callboard::exit::Exit;
+use tokio::sync::watch;
 
 /// SIGINT and SIGTERM from now on. While this lives the system's own reaction to them is off.
 pub(crate) struct Signals {

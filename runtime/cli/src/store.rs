@@ -14,7 +14,6 @@ use crate::failure::Failure;
 use crate::nodes::Nodes;
 use crate::services;
 use crate::signals::Signals;
-use callboard::exit::Exit;
 
 /// How long a running node may take to answer a verb: it answers from what it knows, so longer means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);

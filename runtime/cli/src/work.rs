@@ -7,13 +7,13 @@ use callboard::broker::code;
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::problem::Problem;
 use callboard::broker::task::Outcome;
+use callboard::exit::Exit;
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::follow::{Follow, Notes};
 use crate::ids::short;
 use crate::store::Store;
-use callboard::exit::Exit;
 
 /// A run that ended.
 pub(crate) struct Ended {

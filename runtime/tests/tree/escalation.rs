@@ -33,7 +33,7 @@ async fn level_by_level_to_the_root() {
     let reason = tree.ended().await;
     assert_eq!(reason.root_cause(), &ExitReason::Panic("told to panic".into()));
     let told = "exec/lead/b failed too often, at last with panic: told to panic; failures: \
-                lead 2 in 60s, exec 2 in 60s, root 1 in 60s";
+                lead 2 in 30s, exec 2 in 30s, root 1 in 30s";
     assert_eq!(reason.to_string(), told);
     assert_eq!(reason.exit_code(), 70);
     let seen = until(&mut events, "root/exec escalated").await;

@@ -45,15 +45,17 @@ async fn serve() -> Result<(), Error> {
     // Nobody listening is nobody's loss.
     let _ = writeln!(std::io::stdout(), "ready");
     let asking = async {
-        while how == "broken" {
+        if how != "broken" {
+            return std::future::pending().await;
+        }
+        loop {
             let _ = node.ask(TASK, ()).await;
             tokio::time::sleep(AGAIN).await;
         }
-        std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = stopped => ended,
-        () = asking => Ok(()),
+        ended = asking => ended,
     }
 }
 

@@ -236,8 +236,8 @@ mod tests {
             against(profile, witnesses, kept, ("a", "ID-A")).into_iter().map(|problem| problem.what).collect()
         };
         let a = witness("a", "ID-A", true);
-        assert!(against(Profile::Durable, &[a.clone()], &kept(&["a"], 1)).is_empty());
-        let few = against(Profile::Replicated, &[a.clone()], &kept(&["a"], 1));
+        assert!(against(Profile::Durable, std::slice::from_ref(&a), &kept(&["a"], 1)).is_empty());
+        let few = against(Profile::Replicated, std::slice::from_ref(&a), &kept(&["a"], 1));
         assert!(few.len() == 1 && few[0].contains("1 of 3 copies"), "{few:?}");
         let found = against(Profile::Replicated, &[a, witness("b", "ID-B", false)], &kept(&["a", "b", "c"], 2));
         assert_eq!(found.len(), 3, "{found:?}");

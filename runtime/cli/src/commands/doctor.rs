@@ -3,6 +3,7 @@
 use callboard::broker::task::Status;
 use callboard::broker::tasks::{TaskFilter, TaskView};
 use callboard::broker::{Broker, sqlite};
+use callboard::exit::Exit;
 use clap::Args;
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use crate::console::{Console, Place};
 use crate::failure::Failure;
 use crate::figures::{self, Metrics};
 use crate::output::{Done, Page, Show, answer, can_redraw};
-use callboard::exit::Exit;
 
 /// How many of the newest tasks are judged.
 const JUDGED: usize = 1_000;

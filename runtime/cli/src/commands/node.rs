@@ -6,6 +6,7 @@ use callboard::Node as Running;
 use callboard::broker::code;
 use callboard::broker::problem::{Problem, Problems};
 use callboard::config::{Config, Setting};
+use callboard::exit::Exit;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +16,6 @@ use crate::failure::Failure;
 use crate::output::{Column, Done, Page, Show, answer, table, then, time};
 use crate::signals::Signals;
 use crate::{log, nodes, services};
-use callboard::exit::Exit;
 
 /// Start a node, and look after those that run.
 #[derive(Debug, Subcommand)]

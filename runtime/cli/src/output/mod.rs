@@ -13,10 +13,10 @@ pub(crate) use page::{Page, can_redraw, count, redrawable_lines};
 pub(crate) use printer::Printer;
 pub(crate) use table::{Column, table};
 
+use callboard::exit::Exit;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use callboard::exit::Exit;
 
 /// A value that a command answers with: the value is the JSON, the text is for people.
 pub(crate) trait Show: Serialize {

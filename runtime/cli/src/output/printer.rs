@@ -3,12 +3,12 @@
 use std::io::{self, IsTerminal, Write};
 
 use callboard::broker::problem::Problem;
+use callboard::exit::Exit;
 use serde_json::json;
 
 use super::page::Page;
 use super::{Answer, Reply, Show};
 use crate::failure::Failure;
-use callboard::exit::Exit;
 
 /// Decides what is printed, where, and in which form.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use callboard::broker::task::{Outcome, Status};
 use callboard::broker::tasks::TaskView;
+use callboard::exit::Exit;
 use callboard::team::{self, Completeness, Engine, Reading};
 use serde::Serialize;
 
@@ -9,7 +10,6 @@ use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::follow::Notes;
 use crate::output::{Page, Show, count};
-use callboard::exit::Exit;
 
 /// From this coverage on a question counts as answered.
 use callboard::agents::extract::COVERED;

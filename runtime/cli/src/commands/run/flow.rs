@@ -8,6 +8,7 @@ use callboard::broker::problem::Problems;
 use callboard::broker::subject::CapabilityName;
 use callboard::broker::task::{Outcome, Status};
 use callboard::broker::tasks::TaskView;
+use callboard::exit::Exit;
 use callboard::workflow::{WORKFLOW, input_argument};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,7 +19,6 @@ use crate::failure::Failure;
 use crate::figures::{self, Metrics, TaskFigures};
 use crate::output::{Page, Show};
 use crate::views;
-use callboard::exit::Exit;
 
 /// Reads a workflow with its inputs, and refuses it with everything that is wrong with either.
 pub(super) fn job(path: &Path, inputs: &[String], served: &[String]) -> std::result::Result<Job, Failure> {

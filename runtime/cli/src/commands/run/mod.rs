@@ -15,6 +15,7 @@ use callboard::broker::problem::Problem;
 use callboard::broker::subject::CapabilityName;
 use callboard::broker::task::{Outcome, Status, Task};
 use callboard::broker::tasks::TaskView;
+use callboard::exit::Exit;
 use callboard::period::Period;
 use callboard::team::EXECUTIVE;
 use callboard::workflow::WORKFLOW;
@@ -27,7 +28,6 @@ use crate::output::{Done, answer, then};
 use crate::store::Store;
 use crate::work::{self, Ended};
 use crate::{figures, follow, services};
-use callboard::exit::Exit;
 
 /// Answer a question from documents, or run a workflow.
 #[derive(Args, Debug)]
