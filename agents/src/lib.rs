@@ -14,6 +14,7 @@
 //! | [`failure`] | what a handler gives up with |
 //! | [`service`], [`host`], [`keys`] | the seam to whoever runs agents, untyped |
 //! | `testing` (feature `testing`) | the world of an agent under test |
+//! | [`prompt`] | from words to a request, for callers that know no types |
 //! | [`source`], [`extract`] | reading documents, and answering from them without a model |
 //! | [`team`] | the research team: from a question and sources to a cited brief |
 //!
@@ -38,6 +39,7 @@ pub mod http;
 pub mod human;
 pub mod keys;
 pub mod payload;
+pub mod prompt;
 mod serve;
 pub mod service;
 pub mod source;

@@ -36,7 +36,7 @@ pub use error::SourceError;
 pub use limits::Limits;
 pub use load::{Only, is_url, load};
 pub(crate) use parcel::{Unpacked, unpack};
-pub use parcel::{is_parcel, pack};
+pub use parcel::{is_parcel, pack, pack_files};
 
 /// What [`load`] read, and what it left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -78,7 +78,22 @@ pub async fn pack(source: &str, limits: &Limits, blobs: &Arc<dyn Blobs>) -> Resu
     }
     files.sort_by_key(|(at, _)| *at);
     let files = files.into_iter().map(|(_, file)| file).collect();
-    let parcel = Parcel { source: source.to_owned(), folder, files, skipped };
+    keep(Parcel { source: source.to_owned(), folder, files, skipped }, blobs).await
+}
+
+/// Sends files that are in memory, each under a name without a folder; by which name a node finds them.
+///
+/// # Errors
+/// What the room says.
+pub async fn pack_files(source: &str, files: Vec<(String, Vec<u8>)>, blobs: &Arc<dyn Blobs>) -> Result<String, Error> {
+    let mut kept = Vec::new();
+    for (name, bytes) in files {
+        kept.push(File { name, hash: blobs.put(bytes).await? });
+    }
+    keep(Parcel { source: source.to_owned(), folder: true, files: kept, skipped: Vec::new() }, blobs).await
+}
+
+async fn keep(parcel: Parcel, blobs: &Arc<dyn Blobs>) -> Result<String, Error> {
     let text = serde_json::to_vec(&parcel).map_err(|e| Error::decode(e.to_string()))?;
     Ok(format!("{SCHEME}{}", blobs.put(text).await?))
 }

@@ -18,6 +18,7 @@ pub struct Brief {
     /// As it was asked.
     pub question: String,
     /// The text: one paragraph for each question, each sentence followed by the numbers of its claims, `[1]`.
+    #[schemars(extend("x-answer" = true))]
     pub brief: String,
     /// What the text cites: claim `n` is at place `n - 1`. Best first.
     pub claims: Vec<Claim>,

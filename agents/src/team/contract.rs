@@ -9,10 +9,12 @@ use crate::{Capability, payload};
 #[serde(deny_unknown_fields)]
 pub struct Inquiry {
     /// One question or several, in words.
+    #[schemars(extend("x-prompt" = true))]
     pub question: String,
     /// Folders, files, SQLite databases and http(s) URLs, as the node that reads them names them. Default: its current
     /// folder. Over a server only public URLs and parcels, which clients [send](crate::source::pack).
     #[serde(default = "here")]
+    #[schemars(extend("x-attachments" = true))]
     pub sources: Vec<String>,
 }
 

@@ -17,6 +17,7 @@
 //! | `blobs`, `large` | large bodies, and documents that are kept as such |
 //! | `requests` | cancel and retry by a plain request |
 //! | `service` | nodes as services: steering them, their figures, the sizes of pools |
+//! | `outside` | capabilities that clients of the Synadia Agent Protocol prompt |
 //! | `wing` | all of it together |
 
 pub mod blobs;
@@ -25,6 +26,7 @@ pub mod events;
 pub mod link;
 pub mod names;
 pub mod options;
+pub mod outside;
 pub mod provision;
 pub mod purge;
 pub mod service;

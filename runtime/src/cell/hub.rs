@@ -7,6 +7,8 @@ use callboard_agents::TaskInfo;
 use callboard_agents::host::Served;
 use callboard_agents::service::{Door, Handler};
 use callboard_broker::Broker;
+#[cfg(feature = "nats")]
+use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{NodeName, TaskId};
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
@@ -104,6 +106,26 @@ impl Registry {
         let mut list: Vec<_> = served.iter().filter_map(first).collect();
         list.sort_by(|a, b| a.capability.cmp(&b.capability));
         list
+    }
+
+    /// What a caller may know of one of them.
+    #[cfg(feature = "nats")]
+    pub(crate) fn door(&self, capability: &CapabilityName) -> Option<Door> {
+        let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        served.get(capability).and_then(|entries| entries.first()).map(|entry| entry.door.clone())
+    }
+
+    /// Whether an agent here can read a request for it.
+    ///
+    /// # Errors
+    /// `NoRecipient` when none serves it; what that agent has to say against the request.
+    #[cfg(feature = "nats")]
+    pub(crate) fn fits(&self, capability: &CapabilityName, request: &Payload) -> Result<()> {
+        let handler = {
+            let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            served.get(capability).and_then(|entries| entries.first()).map(|entry| entry.handler.clone())
+        };
+        handler.ok_or_else(|| Error::NoRecipient { to: capability.as_str().into() })?.fits(request)
     }
 
     /// Whether every agent here that serves the task's capability declines it; false when none serves it. A

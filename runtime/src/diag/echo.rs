@@ -10,6 +10,7 @@ use callboard_agents::{Capability, Context, Failure, Result, Service, payload};
 #[serde(deny_unknown_fields)]
 pub struct Echo {
     /// Comes back as it is.
+    #[schemars(extend("x-prompt" = true))]
     pub text: String,
     /// Wait so many milliseconds first. Default 0.
     #[serde(default)]
@@ -27,6 +28,7 @@ pub struct Echo {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Echoed {
     /// The text that was sent.
+    #[schemars(extend("x-answer" = true))]
     pub text: String,
     /// The attempt that answered, from 1.
     pub attempt: u32,

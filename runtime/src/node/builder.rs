@@ -98,6 +98,8 @@ impl NodeBuilder {
         let children = catalogue::configured(self.children, &self.config)?;
         let intensity = self.intensity.unwrap_or((self.config.limits.restarts.unwrap_or(3), WITHIN));
         let door = sqlite::Verbs::default();
+        let served: Vec<_> = children.iter().flat_map(Child::capabilities).collect();
+        outside::check_public(&self.config, &served)?;
         let joined = outside::join(&name, &self.config, self.given, &door).await?;
         let hub = Hub::new(name, joined.broker());
         let mut pools = Pools::default();
@@ -118,7 +120,7 @@ impl NodeBuilder {
         };
         let node = Node { inner: Arc::new(inner) };
         node.answer(&door);
-        outside::show(&node).await?;
+        outside::show(&node, &self.config).await?;
         Ok(node)
     }
 }

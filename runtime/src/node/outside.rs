@@ -1,13 +1,18 @@
 //! What a node is a part of: its store alone, or a broker that it joins, is seen and steered on, and leaves.
 
+use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::NodeName;
+use callboard_broker::problem::{Problem, Problems};
+use callboard_broker::subject::CapabilityName;
 use callboard_broker::{Broker, memory, sqlite};
 
 use crate::settings::node::Config;
 
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod prompts;
 
 #[cfg(feature = "nats")]
 pub use nats::broker_options;
@@ -45,6 +50,24 @@ pub(super) async fn join(
     }))
 }
 
+/// Checks that what is to be prompted from outside is served, and that there is an outside.
+///
+/// # Errors
+/// `Config`.
+pub(super) fn check_public(config: &Config, served: &[CapabilityName]) -> Result<()> {
+    let mut problems = Problems::new();
+    if !config.public.is_empty() && config.broker.servers.is_empty() {
+        let what = "`public` needs a broker: nobody reaches an embedded node from outside";
+        problems.push(Problem::new(code::NOT_ALLOWED, what).fix("broker.address = \"nats://127.0.0.1:4222\""));
+    }
+    for name in config.public.iter().filter(|name| !served.contains(name)) {
+        let what = format!("`public` names {name}, which this node does not serve");
+        let served = served.iter().map(ToString::to_string);
+        problems.push(Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name.as_str(), served));
+    }
+    problems.or(()).map_err(|wrong| Error::Config(Box::new(wrong)))
+}
+
 #[cfg(feature = "nats")]
 async fn on_server(name: &NodeName, config: &Config) -> Result<Joined> {
     Ok(Joined::Wing(Box::new(nats::Place::join(name, config).await?)))
@@ -53,12 +76,11 @@ async fn on_server(name: &NodeName, config: &Config) -> Result<Joined> {
 #[cfg(not(feature = "nats"))]
 async fn on_server(_: &NodeName, config: &Config) -> Result<Joined> {
     let what = format!("{}: this build has no feature `nats`", config.broker.servers.join(","));
-    let problem = callboard_broker::problem::Problem::new(callboard_broker::code::UNREACHABLE, what);
-    Err(callboard_broker::error::Error::Config(Box::new(problem.into())))
+    Err(Error::Config(Box::new(Problem::new(code::UNREACHABLE, what).into())))
 }
 
 #[cfg(not(feature = "nats"))]
-pub(super) async fn show(_: &super::Node) -> Result<()> {
+pub(super) async fn show(_: &super::Node, _: &Config) -> Result<()> {
     Ok(())
 }
 
@@ -94,7 +116,7 @@ impl Joined {
         match self {
             Self::Alone(_) => {}
             #[cfg(feature = "nats")]
-            Self::Wing(place) => place.wing.messages.goodbye().await,
+            Self::Wing(place) => place.goodbye().await,
         }
     }
 

@@ -22,6 +22,10 @@ mod tests;
 const MAX_FILE: u64 = 1 << 20;
 /// The most workers of a capability on one node.
 pub(crate) const MAX_WORKERS: u64 = 10_000;
+/// The most prompts that a node can be told to work on together.
+const MAX_PROMPTS: u64 = 10_000;
+/// The longest name of an owner.
+const MAX_OWNER: usize = 63;
 /// Teams that a node can be told to run.
 pub const TEAMS: [&str; 1] = ["research"];
 
@@ -38,6 +42,10 @@ pub struct Config {
     pub serve: BTreeMap<CapabilityName, usize>,
     /// Teams to run whole: `research`.
     pub teams: Vec<String>,
+    /// Capabilities that clients of the Synadia Agent Protocol may prompt. Needs a broker.
+    pub public: Vec<CapabilityName>,
+    /// Under whose name they are offered there. Default `local`.
+    pub owner: Option<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -85,6 +93,10 @@ pub struct Limits {
     pub files: Option<usize>,
     /// Bytes of one file that a team reads. Default 16 MiB.
     pub file_bytes: Option<u64>,
+    /// Prompts from outside that are worked on together. Default 64.
+    pub prompts: Option<usize>,
+    /// How long one of them may take. Default 9 min.
+    pub prompt_time: Option<Period>,
 }
 
 /// Passwords and tokens are not for logs.
@@ -132,11 +144,15 @@ pub const SETTINGS: &[Setting] = settings! {
     "store" "CALLBOARD_STORE" "store" "a file" |c, t| put(&mut c.store, file(t));
     "serve" "CALLBOARD_SERVE" "serve" "capabilities with their workers" |c, t| serve(c, t);
     "teams" "CALLBOARD_TEAMS" "team" "teams" |c, t| list(&mut c.teams, t, team);
+    "public" "CALLBOARD_PUBLIC" "public" "capabilities" |c, t| list(&mut c.public, t, capability);
+    "owner" "CALLBOARD_OWNER" "owner" "a name" |c, t| put(&mut c.owner, owner(t));
     "limits.drain" "CALLBOARD_DRAIN" "drain" "a duration" |c, t| put(&mut c.limits.drain, period(t));
     "limits.queue" "CALLBOARD_QUEUE" "queue" "a number" |c, t| put(&mut c.limits.queue, number(t, 1, 1_000_000));
     "limits.restarts" "CALLBOARD_RESTARTS" "restarts" "a number" |c, t| put(&mut c.limits.restarts, number(t, 0, 1_000));
     "limits.files" "CALLBOARD_FILES" "files" "a number" |c, t| put(&mut c.limits.files, number(t, 1, 1_000_000));
     "limits.file_bytes" "CALLBOARD_FILE_BYTES" "file-bytes" "a number" |c, t| put(&mut c.limits.file_bytes, number(t, 1, 1 << 40));
+    "limits.prompts" "CALLBOARD_PROMPTS" "prompts" "a number" |c, t| put(&mut c.limits.prompts, number(t, 1, MAX_PROMPTS));
+    "limits.prompt_time" "CALLBOARD_PROMPT_TIME" "prompt-time" "a duration" |c, t| put(&mut c.limits.prompt_time, period(t));
 };
 
 impl Setting {
@@ -198,7 +214,7 @@ impl Config {
 
     /// Whether a text is meant as the file of a node, however wrong it is: so that one command checks files of any kind.
     pub fn is_meant(text: &str) -> bool {
-        const OWN: [&str; 5] = ["broker", "serve", "teams", "limits", "store"];
+        const OWN: [&str; 6] = ["broker", "serve", "teams", "public", "limits", "store"];
         let (root, _) = toml::de::DeTable::parse_recoverable(text);
         let has = |key: &str| root.get_ref().contains_key(key);
         !has("task") && OWN.into_iter().any(has)
@@ -220,15 +236,18 @@ impl Config {
     }
 
     fn top(&mut self, source: &Source<'_>, root: &mut Table<'_>) {
-        for key in ["name", "store"] {
+        for key in ["name", "store", "owner"] {
             if let Some(value) = root.text(key) {
                 self.take(source, &[key], key, &value);
             }
         }
-        for (at, value) in root.texts("teams").iter().enumerate() {
-            let mut one = Config::default();
-            if one.take(source, &["teams", &at.to_string()], "teams", value) {
-                self.teams.append(&mut one.teams);
+        for key in ["teams", "public"] {
+            for (at, value) in root.texts(key).iter().enumerate() {
+                let mut one = Config::default();
+                if one.take(source, &[key, &at.to_string()], key, value) {
+                    self.teams.append(&mut one.teams);
+                    self.public.append(&mut one.public);
+                }
             }
         }
         for (name, workers) in root.object("serve") {
@@ -264,6 +283,8 @@ impl Config {
             restarts: table.number("restarts", 0..=1_000).and_then(|n| u32::try_from(n).ok()),
             files: table.number("files", 1..=1_000_000).and_then(|n| usize::try_from(n).ok()),
             file_bytes: table.number("file_bytes", 1..=1 << 40),
+            prompts: table.number("prompts", 1..=MAX_PROMPTS).and_then(|n| usize::try_from(n).ok()),
+            prompt_time: table.period("prompt_time"),
         };
     }
 
@@ -349,6 +370,17 @@ fn capability(text: &str) -> Result<CapabilityName, String> {
 
 fn profile(text: &str) -> Result<Profile, String> {
     Profile::parse(text).ok_or_else(|| format!("{text} is no profile: crash-safe, durable or replicated"))
+}
+
+/// One token of an address, as the protocol has it.
+fn owner(text: &str) -> Result<String, String> {
+    let is_of = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ['-', '_'].contains(&c);
+    match !text.is_empty() && text.len() <= MAX_OWNER && text.chars().all(is_of) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("\"{text}\" is no owner: it takes 1 to {MAX_OWNER} lowercase letters, digits, `-` and `_`"))
+        }
+    }
 }
 
 fn team(text: &str) -> Result<String, String> {

@@ -100,7 +100,8 @@ impl Service {
     }
 }
 
-fn rfc3339(at: Millis) -> String {
+/// A time as services write it.
+pub(in crate::nats) fn rfc3339(at: Millis) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000);
     let text = at.ok().and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
     text.unwrap_or_default()

@@ -35,6 +35,7 @@ use crate::BoxFuture;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
+pub(in crate::nats) use micro::rfc3339;
 use micro::{Counted, Service};
 
 /// The name under which all nodes are listed.

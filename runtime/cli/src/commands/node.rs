@@ -46,6 +46,12 @@ pub(crate) struct Start {
     /// Serve a whole team: research
     #[arg(long, value_name = "TEAM", num_args = 1..)]
     team: Vec<String>,
+    /// Let clients of the Synadia Agent Protocol prompt these capabilities
+    #[arg(long, value_name = "CAPABILITY", num_args = 1..)]
+    public: Vec<String>,
+    /// Under whose name they find them. Default: local
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -70,8 +76,13 @@ pub(crate) async fn node(of: Node, console: &Console) -> Done {
 fn configured(of: &Start, console: &Console) -> Result<Config, Failure> {
     let config = of.config.as_ref().map_or_else(|| Ok(Config::default()), |path| Config::read(path));
     let mut config = config?.over_environment()?;
-    let mut typed =
-        vec![("name", of.name.clone().unwrap_or_default()), ("serve", of.serve.join(",")), ("team", of.team.join(","))];
+    let mut typed = vec![
+        ("name", of.name.clone().unwrap_or_default()),
+        ("serve", of.serve.join(",")),
+        ("team", of.team.join(",")),
+        ("public", of.public.join(",")),
+        ("owner", of.owner.clone().unwrap_or_default()),
+    ];
     match &console.place {
         Place::Broker(remote) => {
             typed.push(("broker", remote.address.clone()));

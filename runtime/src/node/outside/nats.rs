@@ -1,11 +1,12 @@
 //! A node's place on a NATS server.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::NodeName;
+use callboard_broker::nats::outside::Outside;
 use callboard_broker::nats::service::{Control, Desk, Sizes, sizes};
 use callboard_broker::nats::{Credentials, Missing, Options, Tls, Wing, connect};
 use callboard_broker::problem::Problem;
@@ -13,7 +14,7 @@ use callboard_broker::subject::CapabilityName;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::Joined;
+use super::{Joined, prompts};
 use crate::Node;
 use crate::node::Inner;
 use crate::settings::node::{Address, Config};
@@ -22,15 +23,27 @@ use crate::settings::node::{Address, Config};
 pub(in crate::node) struct Place {
     pub(super) wing: Wing,
     reached: Mutex<Option<(Control, JoinHandle<()>)>>,
+    door: OnceLock<Outside>,
 }
 
 impl Place {
     pub(super) async fn join(name: &NodeName, config: &Config) -> Result<Self> {
         let wing = connect(broker_options(name.clone(), &config.broker)?).await?;
-        Ok(Self { wing, reached: Mutex::default() })
+        Ok(Self { wing, reached: Mutex::default(), door: OnceLock::new() })
+    }
+
+    /// Tells the other nodes, and takes no more prompts.
+    pub(super) async fn goodbye(&self) {
+        if let Some(door) = self.door.get() {
+            door.close();
+        }
+        self.wing.messages.goodbye().await;
     }
 
     pub(super) async fn leave(&self) {
+        if let Some(door) = self.door.get() {
+            door.leave().await;
+        }
         let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((control, following)) = reached {
             following.abort();
@@ -87,8 +100,8 @@ fn readable(file: &Path) -> Result<String> {
     })
 }
 
-/// Lets a node that has started be seen and steered, and gives its pools the sizes that were asked for.
-pub(in crate::node) async fn show(node: &Node) -> Result<()> {
+/// Lets a node that has started be seen, steered and prompted, and gives its pools the sizes that were asked for.
+pub(in crate::node) async fn show(node: &Node, config: &Config) -> Result<()> {
     let Joined::Wing(place) = &node.inner.joined else { return Ok(()) };
     let link = place.wing.link.clone();
     let (now, mut changes) = sizes(&link).await?;
@@ -99,7 +112,7 @@ pub(in crate::node) async fn show(node: &Node) -> Result<()> {
         move || figures(&inner)
     };
     let desk = Desk { verbs: node.verbs(), answer: node.answerer(), figures: Arc::new(figures) };
-    let control = Control::start(link, desk).await?;
+    let control = Control::start(link.clone(), desk).await?;
     let following = tokio::spawn(async move {
         while let Some(sizes) = changes.next().await {
             let Some(inner) = inner.upgrade() else { return };
@@ -107,6 +120,10 @@ pub(in crate::node) async fn show(node: &Node) -> Result<()> {
         }
     });
     *place.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some((control, following));
+    if let Some(door) = prompts::open(&node.inner.hub, &link, config).await? {
+        // A node is shown once.
+        let _ = place.door.set(door);
+    }
     Ok(())
 }
 

@@ -8,6 +8,8 @@ fn a_whole_file_is_read() {
         name = "a"
         serve = { "diag.echo" = 4 }
         teams = ["research"]
+        public = ["executive"]
+        owner = "acme"
 
         [broker]
         address = "nats://one:4222,tls://two:4222"
@@ -22,6 +24,7 @@ fn a_whole_file_is_read() {
     let config = Config::from_toml("node.toml", text).unwrap();
     assert_eq!(config.broker.servers, ["nats://one:4222", "tls://two:4222"]);
     assert_eq!((config.broker.tls, config.broker.provision), (true, Some(false)));
+    assert_eq!((config.public[0].as_str(), config.owner.as_deref()), ("executive", Some("acme")));
     assert_eq!(config.limits.drain.unwrap().to_string(), "20s");
     assert_eq!(config.serve.values().collect::<Vec<_>>(), [&4]);
     assert!(!format!("{:?}", config.broker).contains("password"));
@@ -29,7 +32,7 @@ fn a_whole_file_is_read() {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
-    let text = "name = \"a b\"\nserve = { \"diag.echo\" = 0 }\nteams = [\"reserch\"]\nteems = []\n\
+    let text = "name = \"a b\"\nserve = { \"diag.echo\" = 0 }\nteams = [\"reserch\"]\nteems = []\nowner = \"A.b\"\n\
         [broker]\naddress = \"http://x\"\ntls = \"true\"\n[limits]\nqueue = \"many\"\n";
     let problems = Config::from_toml("node.toml", text).unwrap_err();
     let told: Vec<_> = problems.iter().map(|p| (p.code, p.at.as_ref().unwrap().line)).collect();
@@ -38,9 +41,10 @@ fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
         (code::RANGE, 2),
         (code::NOT_ALLOWED, 3),
         (code::UNKNOWN_KEY, 4),
-        (code::NOT_ALLOWED, 6),
-        (code::WRONG_TYPE, 7),
-        (code::WRONG_TYPE, 9),
+        (code::NOT_ALLOWED, 5),
+        (code::NOT_ALLOWED, 7),
+        (code::WRONG_TYPE, 8),
+        (code::WRONG_TYPE, 10),
     ];
     assert_eq!(told, expected, "{problems}");
     assert!(problems.to_string().contains("research"), "{problems}");

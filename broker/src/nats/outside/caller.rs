@@ -1,0 +1,150 @@
+//! Whoever has sent a prompt: what is said to them, and whether they still listen.
+//!
+//! The protocol has no way to take a prompt back: a caller just stops listening. So each sign of progress asks for an
+//! answer that nobody gives, and when the caller's inbox is gone the server says so in its place.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_nats::{StatusCode, Subject, Subscriber};
+use tokio::sync::watch;
+
+use super::Answer;
+use super::wire::{self, MAX_ANSWER};
+use crate::error::{Error, Result};
+use crate::nats::js::receive;
+use crate::nats::link::Link;
+
+/// The most signs of progress for one prompt; more are passed over. A server lets a node answer a question 1,000 times
+/// (`deploy/nats`), and the answer itself comes last.
+pub const MAX_PROGRESS: usize = 500;
+
+/// Why an answer would come too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The caller is known to have stopped listening.
+    Gone,
+    /// The node leaves.
+    Leaving,
+}
+
+/// Whoever has sent one prompt.
+#[derive(Debug)]
+pub struct Caller {
+    link: Arc<Link>,
+    reply: Subject,
+    number: usize,
+    waiting: Arc<Waiting>,
+    over: watch::Receiver<Option<Over>>,
+    told: AtomicUsize,
+}
+
+/// The callers that wait for answers.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    inbox: String,
+    last: AtomicUsize,
+    callers: Mutex<HashMap<usize, watch::Sender<Option<Over>>>>,
+}
+
+impl Waiting {
+    pub(super) fn new(link: &Link) -> Self {
+        Self { inbox: link.client.new_inbox(), last: AtomicUsize::new(0), callers: Mutex::default() }
+    }
+
+    /// Where the server says that somebody has gone.
+    pub(super) fn inbox(&self) -> String {
+        format!("{}.*", self.inbox)
+    }
+
+    /// Notes who has gone, for as long as it is polled.
+    pub(super) async fn listen(self: Arc<Self>, mut said: Subscriber) {
+        while let Some(message) = receive(&mut said).await {
+            let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+            let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+            if message.status == Some(StatusCode::NO_RESPONDERS)
+                && let Some(caller) = number.and_then(|number: usize| callers.get(&number))
+            {
+                caller.send_replace(Some(Over::Gone));
+            }
+        }
+    }
+
+    /// Tells everybody's work that the node leaves.
+    pub(super) fn leave(&self) {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        for caller in callers.values() {
+            caller.send_replace(Some(Over::Leaving));
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn new(link: Arc<Link>, waiting: Arc<Waiting>, reply: Subject) -> Self {
+        let number = waiting.last.fetch_add(1, Ordering::Relaxed);
+        let (sender, over) = watch::channel(None);
+        waiting.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
+        Self { link, reply, number, waiting, over, told: AtomicUsize::new(0) }
+    }
+
+    /// Says how far the work is, in words. Beyond [`MAX_PROGRESS`] it is passed over.
+    pub async fn progress(&self, words: &str) {
+        if self.told.fetch_add(1, Ordering::Relaxed) < MAX_PROGRESS {
+            self.ask(wire::status(words)).await;
+        }
+    }
+
+    /// Resolves when nobody waits for the answer any more, or the node cannot wait for it.
+    pub async fn over(&self) -> Over {
+        let mut over = self.over.clone();
+        let why = over.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+        why.unwrap_or(Over::Leaving)
+    }
+
+    pub(super) async fn ack(&self) {
+        self.ask(wire::ack()).await;
+    }
+
+    /// Says the answer.
+    ///
+    /// # Errors
+    /// `TooLarge` beyond [`MAX_ANSWER`].
+    pub(super) async fn answer(&self, answer: &Answer) -> Result<()> {
+        let (size, limit) = (answer.text.len(), MAX_ANSWER);
+        if size > limit {
+            return Err(Error::TooLarge { what: "an answer".into(), size, limit });
+        }
+        for piece in wire::answer(&answer.text, &answer.attachments) {
+            sent(self.link.client.publish(self.reply.clone(), piece.into()).await);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn refuse(&self, error: &Error) {
+        let (headers, body) = wire::refusal(error);
+        sent(self.link.client.publish_with_headers(self.reply.clone(), headers, body.into()).await);
+    }
+
+    /// Says that nothing more comes, which is an empty message without headers.
+    pub(super) async fn end(&self) {
+        sent(self.link.client.publish(self.reply.clone(), "".into()).await);
+    }
+
+    async fn ask(&self, body: String) {
+        let answer_to = format!("{}.{}", self.waiting.inbox, self.number);
+        sent(self.link.client.publish_with_reply(self.reply.clone(), answer_to, body.into()).await);
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.waiting.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+fn sent(sent: std::result::Result<(), async_nats::PublishError>) {
+    if let Err(error) = sent {
+        tracing::debug!(%error, "an answer was not sent");
+    }
+}

@@ -1,0 +1,63 @@
+//! A whole node: what becomes of a task whose caller has gone, and what cannot be offered.
+
+use std::time::Duration;
+
+use callboard::config::Config;
+use callboard::{Error, Node, diag};
+use callboard_broker::subject::CapabilityName;
+use callboard_broker::task::Status;
+use callboard_broker::tasks::TaskFilter;
+use callboard_tests::nats::Server;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn public(server: Option<&Server>, name: &str) -> Config {
+    let mut config = Config { public: vec![CapabilityName::parse(name).unwrap()], ..Config::default() };
+    config.broker.servers = server.map(Server::url).into_iter().collect();
+    config.name = Some("a".into());
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_any_more_is_cancelled() {
+    let server = Server::start();
+    let node = Node::configured(public(Some(&server), "diag.echo")).serve(diag::echo()).start().await.unwrap();
+    let mut events = node.events().await.unwrap();
+    let mut caller = server.wire();
+    caller.subscribe("mine").unwrap();
+    // Its second attempt is told, when nobody hears it.
+    let request = br#"{"text": "x", "delay_ms": 1000, "fail_times": 9}"#;
+    let envelope = serde_json::json!({ "prompt": String::from_utf8_lossy(request) }).to_string();
+    caller.publish_with_reply("agents.prompt.callboard.local.diag-echo", "mine", envelope.as_bytes()).unwrap();
+    let ack = caller.receive().unwrap();
+    assert!(String::from_utf8_lossy(&ack.payload).contains("ack"), "{ack:?}");
+    let ended = async {
+        let mut caller = Some(caller);
+        loop {
+            let event = events.next().await.unwrap().unwrap();
+            match event.kind.as_str() {
+                "task.started" => drop(caller.take()),
+                "task.cancelled" => return,
+                "task.failed" | "task.completed" | "task.expired" => panic!("{event:?}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let tasks = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
+    assert_eq!(tasks.iter().map(|view| view.status).collect::<Vec<_>>(), [Status::Cancelled]);
+    assert!(tasks[0].task.deadline <= tasks[0].task.created_at + 9 * 60 * 1000, "it would have ended by itself too");
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_offered_is_told_at_the_start() {
+    let server = Server::start();
+    for (config, why) in
+        [(public(None, "diag.echo"), "needs a broker"), (public(Some(&server), "executive"), "does not serve")]
+    {
+        let refused = Node::configured(config).serve(diag::echo()).start().await;
+        let Err(Error::Config(problems)) = refused else { panic!("{refused:?}") };
+        assert!(problems.to_string().contains(why), "{problems}");
+    }
+}
