@@ -1,6 +1,7 @@
 //! The door by itself, with answers that the tests give: its limits, and its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use callboard_broker::error::Error;
@@ -48,24 +49,29 @@ fn say(may: &Arc<Semaphore>) -> Answering {
 }
 
 /// One who prompts on a connection of their own.
-struct Caller(Wire);
+struct Caller {
+    wire: Wire,
+    inbox: String,
+}
 
 impl Caller {
     fn new(server: &Server) -> Self {
+        static CALLERS: AtomicUsize = AtomicUsize::new(0);
+        let inbox = format!("caller.{}", CALLERS.fetch_add(1, Ordering::Relaxed));
         let mut wire = server.wire();
         wire.set_patience(PATIENCE).unwrap();
-        wire.subscribe("mine").unwrap();
-        Self(wire)
+        wire.subscribe(&inbox).unwrap();
+        Self { wire, inbox }
     }
 
     /// Prompts, and waits until it is known that it came.
     fn prompt(&mut self, text: &str) -> Message {
-        self.0.publish_with_reply(PROMPT, "mine", text.as_bytes()).unwrap();
+        self.wire.publish_with_reply(PROMPT, &self.inbox, text.as_bytes()).unwrap();
         self.hear()
     }
 
     fn hear(&mut self) -> Message {
-        self.0.receive().unwrap()
+        self.wire.receive().unwrap()
     }
 
     /// What comes until the end, acks passed over.
@@ -187,7 +193,7 @@ async fn nodes_that_offer_the_same_take_turns_and_answer_once() {
         let rest = caller.rest();
         assert_eq!((rest.len(), &json(&rest[0])["data"]), (1, &n.to_string().into()));
     }
-    let told = caller.0.request("$SRV.STATS.agents", b"").map(|first| json(&first)["name"].clone());
+    let told = caller.wire.request("$SRV.STATS.agents", b"").map(|first| json(&first)["name"].clone());
     assert_eq!(told.unwrap(), "agents");
 }
 
@@ -200,8 +206,8 @@ async fn what_comes_by_way_of_a_stream_is_no_prompt() {
     let stream = serde_json::json!({
         "name": "S", "subjects": ["s.*"], "storage": "memory", "republish": { "src": "s.*", "dest": PROMPT },
     });
-    caller.0.ask("$JS.API.STREAM.CREATE.S", &stream).unwrap();
-    caller.0.publish_with_reply("s.x", "mine", b"x").unwrap();
+    caller.wire.ask("$JS.API.STREAM.CREATE.S", &stream).unwrap();
+    caller.wire.publish_with_reply("s.x", &caller.inbox, b"x").unwrap();
     let stored = caller.hear();
     assert_eq!(json(&stored)["stream"], "S", "the stream's own word");
     assert!(is_ack(&caller.prompt("y")), "and nothing else before the next prompt");

@@ -7,11 +7,14 @@ use callboard_tests::nats::Server;
 use callboard_tests::process::Child;
 use callboard_tests::{programs, python};
 
-const STEPS: [&str; 8] = ["listening", "find", "words", "request", "attachment", "broken", "failing", "alive"];
+const STEPS: [&str; 9] =
+    ["listening", "find", "words", "request", "attachment", "broken", "failing", "alive", "figures"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn the_vendors_client_finds_prompts_and_hears_errors() {
+    // Built before anybody waits for it.
+    let program = programs::callboard();
     let server = Server::start();
     let folder = tempfile::tempdir().expect("a folder");
     let script = python::script("tests/python/prompt.py");
@@ -19,7 +22,7 @@ fn the_vendors_client_finds_prompts_and_hears_errors() {
     let mut steps = STEPS.iter();
     // Before the node begins to give signs of life.
     assert!(steps.next().is_some_and(|step| client.says(step)), "{:?}", client.end());
-    let mut command = Command::new(programs::callboard());
+    let mut command = Command::new(program);
     command.args(["node", "start", "--name", "a", "--team", "research", "--serve", "diag.echo=2"]);
     command.args(["--public", "executive", "diag.echo", "--owner", "acme", "--broker", &server.url()]);
     let mut node = Child::start(command.env("HOME", folder.path()));
