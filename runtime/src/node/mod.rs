@@ -7,7 +7,7 @@
 //! | `client`, `submit` | what a program outside any agent may do through a node |
 //! | `catalogue` | what a node can be told to run by name |
 //! | `control` | what other processes may ask a node |
-//! | `outside` | joining a broker, being seen and steered there, leaving it |
+//! | `outside` | joining a broker, being seen, steered and prompted there, leaving it |
 //! | `streams` | facts and broadcasts to watch |
 //! | `stop` | draining, signals, the end |
 

@@ -1,4 +1,4 @@
-//! What a node is a part of: its store alone, or a broker that it joins, is seen and steered on, and leaves.
+//! What a node is a part of: its store alone, or a broker that it joins, is seen, steered and prompted on, and leaves.
 
 use callboard_broker::code;
 use callboard_broker::error::{Error, Result};

@@ -220,17 +220,19 @@ impl Config {
         !has("task") && OWN.into_iter().any(has)
     }
 
-    /// Whether everything that is to be served is built in, for a node without agents of its own.
+    /// Whether everything that is to be served and prompted is built in, for a node without agents of its own.
     ///
     /// # Errors
     /// What is not, with its place and what is.
     pub fn check_served(&self, file: &str, text: &str) -> Result<(), Problems> {
         let source = Source::parse(file, text)?;
         let known = crate::built_in();
-        for name in self.serve.keys().map(CapabilityName::as_str).filter(|name| !known.iter().any(|one| one == name)) {
+        let served = self.serve.keys().map(|name| (name, vec!["serve".to_owned(), name.to_string()]));
+        let public = self.public.iter().enumerate().map(|(at, name)| (name, vec!["public".to_owned(), at.to_string()]));
+        for (name, place) in served.chain(public).filter(|(name, _)| !known.iter().any(|one| one == name.as_str())) {
             let what = format!("no agent that is built in serves {name}");
-            let problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name, &known);
-            source.report(problem.at(source.place(&["serve", name])));
+            let problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name.as_str(), &known);
+            source.report(problem.at(source.place(&place)));
         }
         source.finish(())
     }

@@ -8,6 +8,7 @@ use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::Status;
 use callboard_broker::tasks::TaskFilter;
 use callboard_tests::nats::Server;
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -48,6 +49,27 @@ async fn what_nobody_waits_for_any_more_is_cancelled() {
     assert_eq!(tasks.iter().map(|view| view.status).collect::<Vec<_>>(), [Status::Cancelled]);
     assert!(tasks[0].task.deadline <= tasks[0].task.created_at + 9 * 60 * 1000, "it would have ended by itself too");
     node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_answers_what_it_was_prompted() {
+    let server = Server::start();
+    let node = Node::configured(public(Some(&server), "diag.echo")).serve(diag::echo()).start().await.unwrap();
+    let mut events = node.events().await.unwrap();
+    let mut caller = server.wire();
+    caller.subscribe("mine").unwrap();
+    let envelope = serde_json::json!({ "prompt": r#"{"text": "x", "delay_ms": 300}"# }).to_string();
+    caller.publish_with_reply("agents.prompt.callboard.local.diag-echo", "mine", envelope.as_bytes()).unwrap();
+    let begun = async { while events.next().await.unwrap().unwrap().kind != "task.started" {} };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    node.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    while said.last().is_none_or(|one: &String| !one.is_empty()) {
+        said.push(String::from_utf8(caller.receive().unwrap().payload).unwrap());
+    }
+    let answer: Value = serde_json::from_str(&said[said.len() - 2]).unwrap();
+    let output: Value = serde_json::from_str(answer["data"].as_str().unwrap()).unwrap();
+    assert_eq!(output, serde_json::json!({ "text": "x", "attempt": 1 }), "{said:?}");
 }
 
 #[tokio::test]

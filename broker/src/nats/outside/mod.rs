@@ -19,12 +19,12 @@ mod about;
 mod caller;
 mod wire;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
@@ -174,9 +174,12 @@ impl Outside {
 
     /// Takes no more prompts, waits for those that are worked on, at most [`FAREWELL`], and tells the others' callers
     /// that the node leaves.
+    ///
+    /// # Cancellation
+    /// What is worked on goes on, and it can be left again.
     pub async fn leave(&self) {
         self.close();
-        let mut listening = std::mem::take(&mut *self.listening.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut listening = self.listening.lock().await;
         let mut all = async || while listening.join_next().await.is_some() {};
         if timeout(FAREWELL, all()).await.is_err() {
             self.waiting.leave();

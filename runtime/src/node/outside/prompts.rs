@@ -4,6 +4,7 @@
 //! them, the work goes on. It ends when nobody waits for it any more: its deadline is that of the prompt, and when the
 //! caller is known to have gone it is cancelled.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use callboard_agents::{Run, Value};
 use callboard_broker::BoxFuture;
 use callboard_broker::clock::millis;
 use callboard_broker::error::{Error, Result};
-use callboard_broker::event::{Event, TASK_CREATED};
+use callboard_broker::event::{
+    Event, TASK_CANCELLED, TASK_COMPLETED, TASK_CREATED, TASK_EXPIRED, TASK_FAILED, TASK_SKIPPED,
+};
 use callboard_broker::events::{EventFilter, EventStream};
 use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::nats::Link;
@@ -25,6 +28,7 @@ use callboard_broker::payload::Payload;
 use callboard_broker::task::Task;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use crate::cell::hub::{Hub, Note, Said};
 use crate::period::Period;
@@ -40,6 +44,10 @@ const OUTPUT: &str = "output.json";
 const DESCRIBED: usize = 200;
 /// How much longer than the task its caller is answered, so that it is told what became of the task.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the facts that led to an end may come after it.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// The facts that end a task.
+const ENDS: [&str; 5] = [TASK_COMPLETED, TASK_FAILED, TASK_CANCELLED, TASK_EXPIRED, TASK_SKIPPED];
 
 /// What one prompt needs of the node.
 #[derive(Clone)]
@@ -92,17 +100,20 @@ impl Desk {
         let (task, mut progress) = self.task(request.body, described).await?;
         let run = Run::<Value>::of_tasks(tasks.clone(), task.id.clone());
         tasks.submit(vec![task]).await.pop().unwrap_or_else(|| Err(Error::Unknown { what: "a prompt".into() }))?;
-        let told = async {
-            while let Some(words) = progress.next().await {
-                caller.progress(&words).await;
+        let outcome = {
+            let telling = async {
+                progress.tell(caller).await;
+                std::future::pending::<Infallible>().await
+            };
+            tokio::select! {
+                outcome = run.outcome() => outcome,
+                over = caller.over() => return Err(self.over(over, &run).await),
+                never = telling => match never {},
             }
-            std::future::pending::<()>().await;
         };
-        let output = tokio::select! {
-            output = run.outcome() => output?,
-            over = caller.over() => return Err(self.over(over, &run).await),
-            () = told => return Err(Error::unavailable("progress has no end")),
-        };
+        // What led to the end was recorded together with it, and is told before it.
+        let _ = timeout(CATCH_UP, progress.tell(caller)).await;
+        let output = outcome?;
         self.said(&output, request.in_words)
     }
 
@@ -134,7 +145,8 @@ impl Desk {
         let from = broker.events.last().await? + 1;
         let filter = EventFilter { run: Some(run), types: vec!["task".into()] };
         let events = broker.events.follow(filter, from).await?;
-        let progress = Progress { root: task.id.clone(), events, notes: self.hub.notes.subscribe() };
+        let notes = self.hub.notes.subscribe();
+        let progress = Progress { root: task.id.clone(), events, notes, ended: false };
         Ok((task, progress))
     }
 
@@ -172,15 +184,28 @@ struct Progress {
     root: TaskId,
     events: Box<dyn EventStream>,
     notes: broadcast::Receiver<Note>,
+    /// Whether the end of the run was heard.
+    ended: bool,
 }
 
 impl Progress {
+    /// Tells until the end of the run, or until nothing more can be heard.
+    async fn tell(&mut self, caller: &Caller) {
+        while !self.ended {
+            let Some(words) = self.next().await else { return };
+            caller.progress(&words).await;
+        }
+    }
+
     /// The next thing worth telling; none when nothing more will be heard.
     async fn next(&mut self) -> Option<String> {
         loop {
             let words = tokio::select! {
                 event = self.events.next() => match event {
-                    Ok(event) => happened(&event),
+                    Ok(event) => {
+                        self.ended |= event.task.as_ref() == Some(&self.root) && ENDS.contains(&event.kind.as_str());
+                        happened(&event)
+                    }
                     Err(Error::Lagged { .. }) => None,
                     Err(error) => {
                         tracing::debug!(%error, "progress cannot be followed");

@@ -69,6 +69,16 @@ fn one_file_is_not_for_a_broker_and_a_store() {
 }
 
 #[test]
+fn what_nothing_built_in_serves_is_told_where_it_stands() {
+    let text = "serve = { \"diag.ecko\" = 1 }\npublic = [\"executive\", \"executives\"]\n";
+    let problems = Config::from_toml("node.toml", text).unwrap().check_served("node.toml", text).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|p| (p.what.as_str(), p.at.as_ref().unwrap().line)).collect();
+    let expected =
+        [("no agent that is built in serves diag.ecko", 1), ("no agent that is built in serves executives", 2)];
+    assert_eq!(told, expected, "{problems}");
+}
+
+#[test]
 fn no_two_settings_share_a_name() {
     for name in [|s: &Setting| s.key, |s: &Setting| s.variable, |s: &Setting| s.flag] {
         let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(name).collect();
