@@ -126,7 +126,7 @@ async fn one_prompt_more_than_there_are_places_is_told_when_to_come_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_has_a_limit_and_its_caller_signs_of_life_until_then() {
     let server = Server::start();
-    let (limit, keep_alive) = (Duration::from_millis(600), Duration::from_millis(50));
+    let (limit, keep_alive) = (Duration::from_secs(2), Duration::from_millis(50));
     let options = Options { limit, keep_alive, ..options() };
     let _door = door(&server, "a", options, say(&Arc::new(Semaphore::new(0)))).await;
     let mut caller = Caller::new(&server);
@@ -166,7 +166,8 @@ async fn work_for_a_caller_who_has_gone_hears_of_it() {
 async fn a_node_that_leaves_takes_no_more_and_ends_what_it_has() {
     let server = Server::start();
     let may = Arc::new(Semaphore::new(0));
-    let door = Arc::new(door(&server, "a", options(), say(&may)).await);
+    let options = Options { farewell: Duration::from_millis(100), ..options() };
+    let door = Arc::new(door(&server, "a", options, say(&may)).await);
     let mut waiting = Caller::new(&server);
     assert!(is_ack(&waiting.prompt("x")));
     let leaving = tokio::spawn({

@@ -7,15 +7,14 @@ use callboard::Node;
 use callboard::config::Config;
 use callboard_broker::nats::{Layout, provision};
 use callboard_broker::subject::CapabilityName;
+use callboard_tests::nats::Server;
 use callboard_tests::process::Child;
 use callboard_tests::python;
 
 use super::{link, server};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_another_account_prompts_a_node_with_what_it_may() {
-    let server = server();
-    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+/// The node `a` with all that it may serve, two of it public.
+fn config(server: &Server) -> Config {
     let name = |text: &str| CapabilityName::parse(text).unwrap();
     let mut config = Config { name: Some("a".into()), owner: Some("acme".into()), ..Config::default() };
     config.teams = vec!["research".into()];
@@ -24,14 +23,20 @@ async fn a_client_of_another_account_prompts_a_node_with_what_it_may() {
     config.broker.servers = vec![server.url()];
     config.broker.user = Some("a".into());
     config.broker.password = Some("secret-a".into());
+    config
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_account_prompts_a_node_with_what_it_may() {
+    let server = server();
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
     let url = server.url_as("client", "secret-client");
     // Not `figures`: a client may not ask for them.
     let steps = ["find", "words", "request", "attachment", "broken", "failing", "alive"];
     let script = python::script("tests/python/prompt.py");
     let mut client = Child::start(Command::new(python::interpreter()).arg(script).arg(url).args(steps));
     assert!(client.says("listening"), "{:?}", client.end());
-    let node = Node::configured(config).start().await.unwrap();
+    let node = Node::configured(config(&server)).start().await.unwrap();
     for step in steps {
         assert!(client.says(step), "{step}: {:?}", client.end());
     }

@@ -1,7 +1,8 @@
 //! Whoever has sent a prompt: what is said to them, and whether they still listen.
 //!
 //! The protocol has no way to take a prompt back: a caller just stops listening. So each sign of progress asks for an
-//! answer that nobody gives, and when the caller's inbox is gone the server says so in its place.
+//! answer that nobody gives, and when the caller's inbox is gone the server says so in its place. It does not across
+//! accounts: there the time of a prompt is what ends its work.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

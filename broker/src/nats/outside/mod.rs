@@ -92,12 +92,21 @@ pub struct Options {
     pub keep_alive: Duration,
     /// How often an offer gives a sign of life. Default [`BEAT`].
     pub beat: Duration,
+    /// How long prompts that are worked on may take when the node leaves. Default [`FAREWELL`].
+    pub farewell: Duration,
 }
 
 impl Options {
     /// With all defaults.
     pub fn new(owner: impl Into<String>) -> Self {
-        Self { owner: owner.into(), at_once: AT_ONCE, limit: LIMIT, keep_alive: KEEP_ALIVE, beat: BEAT }
+        Self {
+            owner: owner.into(),
+            at_once: AT_ONCE,
+            limit: LIMIT,
+            keep_alive: KEEP_ALIVE,
+            beat: BEAT,
+            farewell: FAREWELL,
+        }
     }
 }
 
@@ -108,6 +117,7 @@ pub struct Outside {
     waiting: Arc<Waiting>,
     listening: Mutex<JoinSet<()>>,
     link: Arc<Link>,
+    farewell: Duration,
     _about: JoinSet<()>,
 }
 
@@ -164,7 +174,7 @@ impl Outside {
             about.spawn(room.beat(closing.subscribe()));
         }
         link.client.flush().await.map_err(|e| closed(&link, &e))?;
-        Ok(Self { closing, waiting, listening: Mutex::new(listening), link, _about: about })
+        Ok(Self { closing, waiting, listening: Mutex::new(listening), link, farewell: options.farewell, _about: about })
     }
 
     /// Takes no more prompts; those that are worked on go on.
@@ -172,8 +182,8 @@ impl Outside {
         self.closing.send_replace(true);
     }
 
-    /// Takes no more prompts, waits for those that are worked on, at most [`FAREWELL`], and tells the others' callers
-    /// that the node leaves.
+    /// Takes no more prompts, waits for those that are worked on, at most [`Options::farewell`], and tells the callers of
+    /// the others that the node leaves.
     ///
     /// # Cancellation
     /// What is worked on goes on, and it can be left again.
@@ -181,7 +191,7 @@ impl Outside {
         self.close();
         let mut listening = self.listening.lock().await;
         let mut all = async || while listening.join_next().await.is_some() {};
-        if timeout(FAREWELL, all()).await.is_err() {
+        if timeout(self.farewell, all()).await.is_err() {
             self.waiting.leave();
             let _ = timeout(LAST_WORDS, all()).await;
         }

@@ -45,7 +45,7 @@ const DESCRIBED: usize = 200;
 /// How much longer than the task its caller is answered, so that it is told what became of the task.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the facts that led to an end may come after it.
-const CATCH_UP: Duration = Duration::from_secs(1);
+const CATCH_UP: Duration = Duration::from_secs(3);
 /// The facts that end a task.
 const ENDS: [&str; 5] = [TASK_COMPLETED, TASK_FAILED, TASK_CANCELLED, TASK_EXPIRED, TASK_SKIPPED];
 
