@@ -1,5 +1,7 @@
 //! What could not be delivered or done, kept with its reason.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
@@ -27,7 +29,23 @@ pub enum Reason {
     TooManyClaims,
 }
 
+/// The dead letters that this process has kept since it began, by reason in the order of [`Reason::ALL`].
+static KEPT: [AtomicU64; Reason::ALL.len()] = [const { AtomicU64::new(0) }; Reason::ALL.len()];
+
+/// How many dead letters this process has kept since it began, by reason: for metrics.
+pub fn kept() -> impl Iterator<Item = (Reason, u64)> {
+    Reason::ALL.into_iter().map(|reason| (reason, KEPT[reason as usize].load(Ordering::Relaxed)))
+}
+
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::NoRecipient, Self::Expired, Self::Undecodable, Self::Failed, Self::TooManyClaims];
+
+    /// Counts one that was kept for this reason.
+    pub(crate) fn count(self) {
+        KEPT[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The word as it stands in documents and subjects.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`id`], [`subject`] | names and their grammar |
 //! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
+//! | [`trace`] | the trace that something belongs to, carried and not looked into |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
 //! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
@@ -48,6 +49,7 @@ pub mod subject;
 pub mod task;
 pub mod tasks;
 mod told;
+pub mod trace;
 
 /// A future behind a pointer: the contracts are trait objects, and one allocation a call is far below what a store or a
 /// network costs.

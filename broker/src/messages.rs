@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::request::Asker;
 use crate::subject::CapabilityName;
+use crate::trace::TraceContext;
 
 /// How long an ask waits for its answer, unless it says so: 30 s.
 pub const ASK_DEADLINE: Duration = Duration::from_secs(30);
@@ -67,8 +68,8 @@ pub struct Message {
     pub run: Option<crate::id::RunId>,
     /// The agents it passed through, first to last.
     pub hops: Vec<Arc<str>>,
-    /// W3C trace context.
-    pub traceparent: Option<String>,
+    /// The trace it belongs to.
+    pub traceparent: Option<TraceContext>,
 }
 
 /// A broadcast as a subscriber sees it.

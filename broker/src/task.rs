@@ -12,6 +12,7 @@ use crate::error::{Class, Error, Remote};
 use crate::id::{NodeName, RunId, TaskId};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
+use crate::trace::TraceContext;
 
 /// How long a task may take in all, unless it says so: 24 h.
 pub const DEFAULT_DEADLINE_MS: Millis = 24 * 3600 * 1000;
@@ -101,9 +102,9 @@ pub struct Task {
     /// The capabilities and ids above it, root first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<TaskId>,
-    /// W3C trace context of whoever submitted it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    /// W3C trace context of whoever submitted it. In a document, what is none is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "TraceContext::read")]
+    pub traceparent: Option<TraceContext>,
     /// Who submitted it: an agent, or a client's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -149,7 +150,7 @@ impl Task {
             priority: self.priority,
             deadline: self.deadline,
             ancestors,
-            traceparent: self.traceparent.clone(),
+            traceparent: self.traceparent,
             ..Self::root(self.run.clone(), capability, input, now)
         }
     }

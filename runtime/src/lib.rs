@@ -11,6 +11,7 @@
 //! | [`exit`] | what a process says by its exit code |
 //! | `cell` | one agent as an actor, and pools of them |
 //! | [`inbox`] | what people are asked, and their answers |
+//! | [`telemetry`] | traces and metrics over OpenTelemetry, with the feature `otel` |
 //! | [`diag`] | agents that do what they are told, for operators and tests |
 //! | [`broker`], [`agents`] | the crates below, whole |
 
@@ -25,6 +26,7 @@ mod node;
 pub mod period;
 mod settings;
 pub mod team;
+pub mod telemetry;
 pub mod tree;
 pub mod workflow;
 

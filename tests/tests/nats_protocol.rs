@@ -110,7 +110,7 @@ impl Work {
             description: Some("words".into()),
             priority: Priority::High,
             timeout_ms: Some(5),
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
             from: Some("lead".into()),
             ..self.task("full")
         };

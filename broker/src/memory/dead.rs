@@ -25,6 +25,7 @@ pub(super) struct Letters {
 
 impl Letters {
     pub(super) fn keep(&mut self, letter: NewDeadLetter, now: Millis) {
+        letter.reason.count();
         self.last += 1;
         let letter = DeadLetter::new(self.last, now, letter);
         match &letter.task {

@@ -31,6 +31,7 @@ pub(super) fn store(turn: &mut Turn<'_>, letter: NewDeadLetter) -> Done<()> {
     // Numbers are never given twice, also not after the newest letter was purged: SQLite remembers the highest.
     let last = "SELECT seq FROM sqlite_sequence WHERE name = 'dead'";
     let seq = file::number(turn.db.conn(), last, [])? + 1;
+    letter.reason.count();
     put(turn, &DeadLetter::new(seq, turn.now, letter))?;
     turn.core.dead += 1;
     if turn.core.dead > MAX_DEAD_MESSAGES as u64 {

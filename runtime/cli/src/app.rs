@@ -16,6 +16,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::log;
 use crate::output::{Done, Printer};
+use crate::telemetry;
 
 /// Runs what was typed.
 pub(crate) fn main() -> Exit {
@@ -41,10 +42,14 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
         None => return printer.raw(&args::description().render_help().to_string()),
         Some(Command::Completions(of)) => return console.out.raw(&completions::script(&of)),
         Some(Command::Explain(of)) => explain::explain(&of),
-        Some(command) => log::start(&cli.global)
-            .map_err(Failure::from)
-            .and_then(|()| config::environment().map_err(Failure::from))
-            .and_then(|()| runtime()?.block_on(dispatch(command, &console))),
+        Some(command) => {
+            let done = log::start(&cli.global)
+                .map_err(Failure::from)
+                .and_then(|()| config::environment().map_err(Failure::from))
+                .and_then(|()| runtime()?.block_on(dispatch(command, &console)));
+            telemetry::end();
+            done
+        }
     };
     match done {
         Ok(Some(reply)) => console.out.reply(&reply),

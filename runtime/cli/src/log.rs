@@ -11,9 +11,11 @@ use callboard::Error;
 use callboard::broker::code;
 use callboard::broker::problem::Problem;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::args::{Global, LogFormat};
+use crate::telemetry;
 
 /// What RUST_LOG is when it is not set and nothing was asked for.
 ///
@@ -49,22 +51,16 @@ pub(crate) fn start(global: &Global) -> Result<(), Problem> {
         let problem = Problem::new(code::BAD_VALUE, format!("RUST_LOG cannot be \"{filter}\": {why}"));
         problem.fix("RUST_LOG=info")
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second start in one process keeps the first: there is only one standard error.
-    let _ = match global.log_format {
-        LogFormat::Text => {
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
-            lines.try_init()
-        }
-        LogFormat::Json => {
-            let lines = lines.json().with_filter_reloading();
-            let handle = lines.reload_handle();
-            let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
-            lines.try_init()
-        }
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let lines = match global.log_format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
     };
+    // A second start in one process keeps the first: there is only one standard error.
+    if telemetry::beside(tracing_subscriber::registry().with(lines)).is_ok() {
+        let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
+    }
     Ok(())
 }
 

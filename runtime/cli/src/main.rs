@@ -13,6 +13,7 @@
 //! | [`nodes`] | a broker, and the nodes on it |
 //! | [`work`], [`follow`], [`signals`] | a run until it ends, and how far it is |
 //! | [`ids`], [`paths`] | which run, task or file is meant |
+//! | [`telemetry`] | traces and metrics of this process |
 //! | [`views`], [`figures`] | how tasks and runs are told |
 
 mod app;
@@ -33,6 +34,7 @@ mod reference;
 mod services;
 mod signals;
 mod store;
+mod telemetry;
 mod views;
 mod work;
 

@@ -8,6 +8,7 @@ use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::{Error, Remote, Result};
 use callboard_broker::messages::{Incoming, ReplyTo};
 use callboard_broker::payload::Payload;
+use callboard_broker::trace::TraceContext;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -17,6 +18,7 @@ use super::pool::Pool;
 use super::slot::{Permit, Slots};
 use super::stats::Ended;
 use super::work::{Quits, Worked, timed_out, work};
+use crate::telemetry;
 
 /// A message at its cell.
 pub(crate) struct Answering {
@@ -36,11 +38,13 @@ impl Answering {
             run = incoming.message.run.as_ref().map(tracing::field::display),
             node = %self.pool.hub.name, agent = &*self.pool.name,
         );
-        self.work(incoming).instrument(span).await
+        let trace = telemetry::request(&span, incoming.message.traceparent);
+        self.work(incoming, trace).instrument(span).await
     }
 
-    async fn work(mut self, incoming: Incoming) -> Option<String> {
+    async fn work(mut self, incoming: Incoming, trace: Option<TraceContext>) -> Option<String> {
         if let Err(error) = self.handler.fits(&incoming.message.body) {
+            telemetry::ended("failed", Some(error.code()));
             incoming.refuse(Reason::Undecodable, &error.to_string());
             return None;
         }
@@ -49,6 +53,7 @@ impl Answering {
         let _running = (self.pool.stats.begin(), hub.stats.begin());
         let began = Instant::now();
         let deadline = self.pool.options.deadline.map_or(message.deadline, |limit| message.deadline.min(began + limit));
+        let capability = message.capability.clone();
         let facts = Facts {
             agent: self.pool.name.clone(),
             capability: message.capability,
@@ -59,7 +64,7 @@ impl Answering {
             deadline,
         };
         let grants = Grants::new(&facts, self.pool.grants.clone());
-        let host = RequestHost::new(hub.clone(), facts, grants, None, message.hops);
+        let host = RequestHost::new(hub.clone(), facts, grants, None, message.hops, trace);
         let unwanted = reply.as_ref().map(ReplyTo::unwanted);
         let asker_gone = async {
             match unwanted {
@@ -70,11 +75,12 @@ impl Answering {
         };
         let slots = (&self.slots, self.held.take());
         let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &mut self.quits).await;
-        let fatal = match &worked {
-            Worked::Failed(remote) if remote.fatal => Some(remote.message.clone()),
-            _ => None,
-        };
+        let fatal = worked.fatal();
         let (answer, ended) = self.answer(worked, &host);
+        let (code, node) = (answer.as_ref().err().map(Error::code), hub.name.as_str());
+        let by = telemetry::By { node, agent: &self.pool.name, capability: capability.as_str(), kind: "message" };
+        telemetry::ended(ended.word(), code);
+        telemetry::worked(&by, ended.word(), code, began.elapsed());
         self.pool.stats.ended(ended, began.elapsed());
         hub.stats.ended(ended, began.elapsed());
         drop(place);

@@ -9,8 +9,9 @@ use callboard_agents::service::Handler;
 use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::Error;
-use callboard_broker::task::{Release, failures};
+use callboard_broker::task::{Release, Task, failures};
 use callboard_broker::tasks::{Lease, Revoked};
+use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -24,6 +25,7 @@ use super::pool::Pool;
 use super::settle::Settling;
 use super::slot::{Permit, Slots};
 use super::work::{Quits, Worked, timed_out, work};
+use crate::telemetry::{self, By};
 
 /// A claimed task at its cell.
 pub(crate) struct Attempt {
@@ -42,12 +44,14 @@ impl Attempt {
         let span = tracing::info_span!(
             "agent.task",
             capability = %lease.task.capability, run = %lease.task.run, task = %lease.task.id,
-            attempt = lease.attempt, node = %self.pool.hub.name, agent = &*self.pool.name,
+            attempt = i64::from(lease.attempt), node = %self.pool.hub.name, agent = &*self.pool.name,
         );
-        self.run_claimed(lease, slot).instrument(span).await
+        let now = self.pool.hub.broker.clock.now();
+        let trace = telemetry::attempt(&span, &lease, &worked_by(&self.pool, &lease.task), now);
+        self.run_claimed(lease, slot, trace).instrument(span).await
     }
 
-    async fn run_claimed(self, lease: Lease, slot: Permit) -> Option<String> {
+    async fn run_claimed(self, lease: Lease, slot: Permit, trace: Option<TraceContext>) -> Option<String> {
         let Self { pool, handler, slots, mut quits, claim, last_resort } = self;
         let Lease { task, attempt, log, revoked, .. } = lease;
         let (hub, journal) = (pool.hub.clone(), claim.journal().clone());
@@ -71,13 +75,11 @@ impl Attempt {
             deadline,
         };
         let grants = Grants::new(&facts, pool.grants.clone());
-        let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Vec::new());
+        let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Vec::new(), trace);
         let (input, slots) = (task.input.clone(), (&slots, Some(slot)));
         let worked = work(&handler, &host, input, slots, deadline, unwanted(revoked), &mut quits).await;
-        let fatal = match &worked {
-            Worked::Failed(remote) if remote.fatal => Some(remote.message.clone()),
-            _ => None,
-        };
+        cut_short(&worked);
+        let fatal = worked.fatal();
         let attempted = match worked {
             Worked::Done(output) => Attempted::Done(output),
             Worked::Failed(remote) => Attempted::Failed(remote),
@@ -109,6 +111,7 @@ impl Attempt {
         {
             *dead = Some(Reason::Undecodable);
         }
+        told(&worked_by(&pool, &task), &decided, began.elapsed());
         let is_over = matches!(decided, Verdict::Finish(..));
         let ended = settling.settle(decided).await;
         if is_over {
@@ -118,6 +121,28 @@ impl Attempt {
         hub.stats.ended(ended, began.elapsed());
         fatal
     }
+}
+
+/// Says in the span of the attempt that no verdict on it follows.
+fn cut_short(worked: &Worked) {
+    match worked {
+        Worked::Unwanted(error @ Error::Replaced) => telemetry::ended("replaced", Some(error.code())),
+        Worked::Unwanted(error) => telemetry::ended("withdrawn", Some(error.code())),
+        Worked::Parked(_) => telemetry::ended("parked", None),
+        Worked::HandedBack => telemetry::ended("handed_back", None),
+        Worked::Done(_) | Worked::Failed(_) | Worked::Panicked(_) | Worked::TimedOut(_) => {}
+    }
+}
+
+fn told(by: &By<'_>, decided: &Verdict, took: Duration) {
+    let code = decided.error().map(|error| &*error.code);
+    telemetry::ended(decided.word(), code);
+    telemetry::worked(by, decided.word(), code, took);
+}
+
+fn worked_by<'a>(pool: &'a Pool, task: &'a Task) -> By<'a> {
+    let (node, capability) = (pool.hub.name.as_str(), task.capability.as_str());
+    By { node, agent: &pool.name, capability, kind: "task" }
 }
 
 async fn unwanted(mut revoked: watch::Receiver<Option<Revoked>>) -> Error {

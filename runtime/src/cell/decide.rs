@@ -29,6 +29,24 @@ pub(crate) enum Verdict {
     Retry(Remote, Duration),
 }
 
+impl Verdict {
+    /// What becomes of the task, in a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Finish(outcome, _) => outcome.status.as_str(),
+            Self::Retry(..) => "retried",
+        }
+    }
+
+    /// What went wrong, if anything did.
+    pub(crate) fn error(&self) -> Option<&Remote> {
+        match self {
+            Self::Finish(outcome, _) => outcome.error.as_ref(),
+            Self::Retry(error, _) => Some(error),
+        }
+    }
+}
+
 /// `failures` is how many attempts failed before this one; `chance` is in 0..1.
 pub(crate) fn verdict(task: &Task, attempted: Attempted, failures: u32, now: Millis, chance: f64) -> Verdict {
     let finish = |status, error| Box::new(Outcome::of(task, status, error, now));

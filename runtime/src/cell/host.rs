@@ -15,6 +15,7 @@ use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
 use callboard_broker::task::{Entry, Outcome};
 use callboard_broker::tasks::Until;
+use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ use super::hub::{Hub, Kept, Note, Said};
 use super::journal::Journal;
 use super::orphans::Orphans;
 use super::slot::Load;
+use crate::telemetry;
 
 /// Wait before a wait for a child is begun again that the store could not answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -35,6 +37,8 @@ pub(crate) struct RequestHost {
     journal: Option<Arc<Journal>>,
     load: Arc<Load>,
     hops: Vec<Arc<str>>,
+    /// The trace of what is asked and delegated outside of any span.
+    trace: Option<TraceContext>,
     pub(crate) orphans: Arc<Orphans>,
     /// Set once, when the request has ended or is no longer wanted.
     ended: watch::Sender<Option<Error>>,
@@ -48,12 +52,13 @@ impl RequestHost {
         grants: Grants,
         journal: Option<Arc<Journal>>,
         mut hops: Vec<Arc<str>>,
+        trace: Option<TraceContext>,
     ) -> Arc<Self> {
         hops.push(facts.agent.clone());
         let (ended, _) = watch::channel(None);
         let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
         let (load, kept) = (Arc::default(), Kept::default());
-        Arc::new(Self { hub, facts, grants, journal, load, hops, orphans, ended, kept })
+        Arc::new(Self { hub, facts, grants, journal, load, hops, trace, orphans, ended, kept })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
@@ -106,7 +111,7 @@ impl RequestHost {
             deadline: (Instant::now() + limit).min(self.facts.deadline),
             run: self.facts.run.clone(),
             hops: self.hops.clone(),
-            traceparent: None,
+            traceparent: telemetry::here(self.trace),
         })
     }
 
@@ -167,7 +172,7 @@ impl Host for RequestHost {
             let _open = self.load.call();
             self.grants.call(&order.capability)?;
             let journal = self.journal("delegate")?;
-            self.within(journal.delegate(&self.hub.broker, order, self.abandoner())).await
+            self.within(journal.delegate(&self.hub.broker, order, telemetry::here(self.trace), self.abandoner())).await
         })
     }
 

@@ -15,6 +15,7 @@ use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
 use callboard_broker::task::{Entry, Record, Status, Task};
 use callboard_broker::tasks::{Child, Fence};
+use callboard_broker::trace::TraceContext;
 use tokio::sync::oneshot;
 
 use super::append::append;
@@ -120,6 +121,7 @@ impl Journal {
         self: &Arc<Self>,
         broker: &Broker,
         order: Order,
+        trace: Option<TraceContext>,
         abandon: impl FnOnce(TaskId) + Send + 'static,
     ) -> Result<TaskId> {
         let input_hash = order.input.content_hash()?;
@@ -132,7 +134,7 @@ impl Journal {
             return Err(Error::Diverged { key: key.into(), recorded, given });
         }
         let skipped = order.skipped.clone();
-        let child = self.child(broker, &key, order).await?;
+        let child = Task { traceparent: trace, ..self.child(broker, &key, order).await? };
         let id = child.id.clone();
         let entry = Entry::Delegated {
             key: key.clone(),

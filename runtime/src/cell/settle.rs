@@ -19,6 +19,7 @@ use super::heart::{Claimed, report};
 use super::pool::Pool;
 use super::stats::Ended;
 use super::work::no_agent;
+use crate::telemetry;
 
 /// Wait before the second try; doubled for each further one.
 const WAIT: Duration = Duration::from_millis(50);
@@ -49,6 +50,7 @@ impl<'a> Settling<'a> {
 
     /// Declines the task; when nobody is left to take it, it has failed.
     pub(super) async fn decline(self, info: &TaskInfo, last_resort: bool) {
+        telemetry::ended("declined", None);
         let taken_here = !self.pool.hub.registry.is_declined(info);
         if last_resort && !taken_here {
             let no_agent = no_agent(self.task.capability.as_str());

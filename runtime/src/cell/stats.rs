@@ -35,6 +35,18 @@ pub(crate) enum Ended {
     Withdrawn,
 }
 
+impl Ended {
+    /// In a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "completed",
+            Self::Failed => "failed",
+            Self::Retried => "retried",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// One reading of the counters of a pool or a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Reading {

@@ -15,6 +15,7 @@ use super::host::RequestHost;
 use super::pool::Pool;
 use super::slot::Slots;
 use super::work::Quit;
+use crate::telemetry;
 
 /// The most `agent.available` events of one cell: one a second.
 const AVAILABLE_EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +53,12 @@ pub(super) async fn hear(
         };
         match heard {
             Ok(broadcast) => take(&pool, &hearing, broadcast).await,
-            Err(error) => tracing::warn!(%error, topic = &*hearing.topic, "broadcasts were missed"),
+            Err(error) => {
+                if let Error::Lagged { missed } = error {
+                    telemetry::missed(pool.hub.name.as_str(), missed);
+                }
+                tracing::warn!(%error, topic = &*hearing.topic, "broadcasts were missed");
+            }
         }
     }
 }
@@ -62,7 +68,7 @@ async fn take(pool: &Arc<Pool>, hearing: &Hearing, broadcast: Broadcast) {
     let facts = pool.facts_of_broadcast(Instant::now());
     let grants = Grants::new(&facts, pool.grants.clone());
     let deadline = facts.deadline;
-    let host = RequestHost::new(pool.hub.clone(), facts, grants, None, Vec::new());
+    let host = RequestHost::new(pool.hub.clone(), facts, grants, None, Vec::new(), None);
     let context = Context::new(host.clone());
     let heard = CatchPanic::new(async move { (hearing.hear)(context, broadcast.body).await });
     match tokio::time::timeout_at(deadline, heard).await {

@@ -67,6 +67,16 @@ pub(crate) enum Worked {
     Parked(Vec<TaskId>),
 }
 
+impl Worked {
+    /// The reason, when the agent asked to be rebuilt.
+    pub(crate) fn fatal(&self) -> Option<String> {
+        match self {
+            Self::Failed(remote) if remote.fatal => Some(remote.message.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// How long a handler may have nothing open but waits for tasks before its task is parked. One that waits for a person is
 /// parked at once.
 pub(crate) const PARK_AFTER: Duration = Duration::from_secs(20);

@@ -17,6 +17,7 @@ use crate::cell::heart::beat;
 use crate::cell::hub::Hub;
 use crate::period::Period;
 use crate::settings::node::Config;
+use crate::telemetry::{self, Program};
 use crate::tree::{ChildSpec, ExitReason, Intensity, Strategy, SupervisorSpec, Tree, TreeError};
 
 /// A node before its start.
@@ -27,6 +28,8 @@ pub struct NodeBuilder {
     children: Vec<Child>,
     intensity: Option<(u32, Duration)>,
     verbs: Verbs,
+    /// Whether this is the node of a program that leaves its telemetry to us.
+    is_program: bool,
 }
 
 /// Restarts within this time are counted together, unless the code says otherwise.
@@ -34,11 +37,15 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 impl NodeBuilder {
     pub(super) fn configured(config: Config) -> Self {
-        Self { config, given: None, children: Vec::new(), intensity: None, verbs: Verbs::default() }
+        Self { config, given: None, children: Vec::new(), intensity: None, verbs: Verbs::default(), is_program: false }
     }
 
     pub(super) fn over(broker: Broker) -> Self {
         Self { given: Some(broker), ..Self::configured(Config::default()) }
+    }
+
+    pub(super) fn of_program(self) -> Self {
+        Self { is_program: true, ..self }
     }
 
     /// Its name: 1 to 80 letters, digits, `_` and `-`. Default: the host's name.
@@ -95,6 +102,7 @@ impl NodeBuilder {
     pub async fn start(self) -> Result<Node> {
         let name = self.config.name.clone().unwrap_or_else(host_name);
         let name = NodeName::parse(&name)?;
+        let telemetry = if self.is_program { Program::begin() } else { Program::default() };
         let children = catalogue::configured(self.children, &self.config)?;
         let intensity = self.intensity.unwrap_or((self.config.limits.restarts.unwrap_or(3), WITHIN));
         let door = sqlite::Verbs::default();
@@ -117,10 +125,12 @@ impl NodeBuilder {
             drain,
             asked: watch::channel(None).0,
             joined,
+            telemetry,
         };
         let node = Node { inner: Arc::new(inner) };
         node.answer(&door);
         outside::show(&node, &self.config).await?;
+        telemetry::watch(&node.inner);
         Ok(node)
     }
 }

@@ -18,6 +18,7 @@ use callboard_broker::tasks::Until;
 use tokio::time::Instant;
 
 use crate::cell::hub::Hub;
+use crate::telemetry;
 
 /// A year: a client's own requests end by their own deadlines.
 const EVER: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -51,7 +52,7 @@ impl Client {
             deadline: Instant::now() + call.deadline.unwrap_or(limit),
             run: None,
             hops: Vec::new(),
-            traceparent: None,
+            traceparent: telemetry::here(None),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `client`, `submit` | what a program outside any agent may do through a node |
 //! | `catalogue` | what a node can be told to run by name |
 //! | `control` | what other processes may ask a node |
+//! | `figures` | what telemetry reads off a node |
 //! | `outside` | joining a broker, being seen, steered and prompted there, leaving it |
 //! | `streams` | facts and broadcasts to watch |
 //! | `stop` | draining, signals, the end |
@@ -16,6 +17,8 @@ mod catalogue;
 mod child;
 mod client;
 mod control;
+#[cfg(feature = "otel")]
+mod figures;
 mod outside;
 mod stop;
 mod streams;
@@ -39,6 +42,7 @@ use crate::cell::stats::Reading;
 use crate::cell::work::Quit;
 use crate::settings::args;
 use crate::settings::node::Config;
+use crate::telemetry::Program;
 use crate::tree::{ChildInfo, Tree, TreeEvents, TreeInfo};
 use crate::workflow::{WORKFLOW, Workflow};
 
@@ -49,6 +53,9 @@ pub use child::{Child, Supervisor};
 pub use outside::broker_options;
 pub use streams::Event;
 pub use submit::Submit;
+
+#[cfg(feature = "otel")]
+pub(crate) use figures::Figures;
 
 use child::{Opened, Pools};
 use client::Client;
@@ -72,6 +79,8 @@ pub(crate) struct Inner {
     /// How somebody has asked for its end.
     asked: watch::Sender<Option<Quit>>,
     joined: outside::Joined,
+    /// Of this program, if this is its node.
+    telemetry: Program,
 }
 
 impl Node {
@@ -95,13 +104,14 @@ impl Node {
     }
 
     /// A node as the command line of this process configures it: the flags of `callboard node start`, over `CALLBOARD_`
-    /// variables, over the file that `--config` names.
+    /// variables, over the file that `--config` names. With the feature `otel` the program's traces and metrics go where
+    /// the `OTEL_` variables say: see [`telemetry`](crate::telemetry).
     ///
     /// # Errors
     /// `Config` with everything that is wrong with any of them; for `--help`, with the flags.
     pub fn from_args() -> Result<NodeBuilder> {
         let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
-        args::read(args, |name| std::env::var(name).ok()).map(Self::configured)
+        args::read(args, |name| std::env::var(name).ok()).map(|config| Self::configured(config).of_program())
     }
 
     /// A node with this configuration.

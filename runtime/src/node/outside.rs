@@ -93,6 +93,19 @@ impl Joined {
         }
     }
 
+    /// The frames that its lanes have taken, and those that were missing when a later one came; none without lanes.
+    #[cfg(feature = "otel")]
+    pub(super) fn lanes(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "nats")]
+            Self::Wing(place) => {
+                let counts = place.wing.messages.lanes();
+                Some((counts.frames.1, counts.gaps))
+            }
+        }
+    }
+
     /// Resolves when another process has taken over the node's name.
     pub(super) async fn replaced(&self) {
         match self {

@@ -128,6 +128,7 @@ impl Inner {
             tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
         }
         self.joined.leave().await;
+        self.telemetry.end().await;
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Node;
 use crate::cell::hub::Note;
+use crate::telemetry;
 
 /// A fact that happened. Derefs to the document, which has `seq`, `time`, `kind`, `agent`, `run`, `task`, `payload`.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,15 +80,18 @@ impl Node {
     /// The broadcasts of a topic from now on. Those that cannot be read as `T` are passed over, as are those that were
     /// missed by falling behind.
     pub fn listen<T: Payload>(&self, topic: Topic<T>) -> Updates<T> {
-        let subscription = self.broker().messages.subscribe(topic.name(), self.name());
-        Updates::unfold(subscription, |mut subscription| async move {
+        let subscription = (self.broker().messages.subscribe(topic.name(), self.name()), self.inner.hub.name.clone());
+        Updates::unfold(subscription, |(mut subscription, node)| async move {
             loop {
                 match subscription.next().await {
                     Ok(broadcast) => match broadcast.body.take() {
-                        Ok(value) => return Some((value, subscription)),
+                        Ok(value) => return Some((value, (subscription, node))),
                         Err(error) => tracing::debug!(%error, "a broadcast could not be read"),
                     },
-                    Err(Error::Lagged { missed }) => tracing::warn!(missed, "broadcasts were missed"),
+                    Err(Error::Lagged { missed }) => {
+                        telemetry::missed(node.as_str(), missed);
+                        tracing::warn!(missed, "broadcasts were missed");
+                    }
                     Err(_) => return None,
                 }
             }

@@ -14,6 +14,7 @@ use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::{Priority, Retry, Task};
 
 use crate::cell::hub::Hub;
+use crate::telemetry;
 
 /// A task to be submitted. Awaiting it gives a [`Run`] once the task is stored.
 ///
@@ -84,6 +85,7 @@ impl<Res: Payload> IntoFuture for Submit<Res> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let task = self.task?;
+            let task = Task { traceparent: telemetry::here(task.traceparent), ..task };
             let id = task.id.clone();
             let stored = self.hub.broker.tasks.submit(vec![task]).await.pop();
             stored.unwrap_or_else(|| Err(Error::Unknown { what: "a submission".into() }))?;

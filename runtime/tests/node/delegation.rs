@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use callboard::broker::task::Status;
+use callboard::broker::id::{RunId, TaskId};
+use callboard::broker::payload::Payload;
+use callboard::broker::task::{Status, Task};
+use callboard::broker::tasks::Until;
 use callboard::{Context, Error, EventKind, Failure, Result, StateKey};
 use tokio::time::Instant;
 
@@ -19,6 +22,26 @@ on_both_wings! {
     a_context_is_useless_once_its_request_has_ended,
     an_attempt_that_fails_or_panics_leaves_its_children_to_the_next,
     a_task_that_fails_for_good_takes_its_children_along,
+    the_trace_of_a_task_goes_on_in_its_children,
+}
+
+/// Without telemetry nothing is added to a trace, and nothing of it is lost.
+async fn the_trace_of_a_task_goes_on_in_its_children(wing: &Wing) {
+    async fn parent(ctx: Context, n: u32) -> Result<u32> {
+        ctx.delegate(WAIT, 1).key("child").await?;
+        Ok(n)
+    }
+    let node = wing.node().serve(COUNT.by_fn(parent)).serve(WAIT.by_fn(wait)).start().await.unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok();
+    let (run, now) = (RunId::parse("traced").unwrap(), node.broker().clock.now());
+    let task = Task { traceparent: trace, ..Task::root(run.clone(), COUNT.id(), Payload::of(7u32), now) };
+    let tasks = node.broker().tasks.clone();
+    tasks.submit(vec![task.clone()]).await.remove(0).unwrap();
+    tasks.wait(vec![task.id.clone()], Until::All, Duration::from_secs(60)).await.unwrap();
+    let child = TaskId::child(&run, &task.base, "child", 1);
+    let ids = vec![task.id, child];
+    let known: Vec<_> = tasks.get(ids).await.unwrap().into_iter().map(|view| view.unwrap().task.traceparent).collect();
+    assert_eq!(known, [trace, trace]);
 }
 
 /// A pool of one, nested five deep: each parent must leave its slot to its child.

@@ -64,7 +64,11 @@ impl DeadKeeper {
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
         headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str());
         match store_once(&self.link, &subject, &headers, &body.into()).await.answer {
-            Ok(_) | Err(Refusal::Conflict) => Ok(()),
+            Ok(_) => {
+                letter.reason.count();
+                Ok(())
+            }
+            Err(Refusal::Conflict) => Ok(()),
             Err(refusal) => Err(refusal.into_error("a dead letter")),
         }
     }
@@ -90,7 +94,9 @@ impl DeadMessages for DeadKeeper {
         let letter = facts::dead_message(message, reason, Some(why.to_owned()));
         if self.orders.try_send(Order::Keep(Box::new(letter), self.link.clock.now())).is_err() {
             tracing::warn!(to = %message.to, reason = reason.as_str(), "a dead letter was dropped: too many wait to be stored");
+            return;
         }
+        reason.count();
     }
 }
 

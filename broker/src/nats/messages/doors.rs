@@ -116,7 +116,7 @@ async fn ask(
         deadline: Instant::now() + ASK_DEADLINE,
         run: None,
         hops: Vec::new(),
-        traceparent: header("traceparent"),
+        traceparent: header("traceparent").and_then(|text| text.parse().ok()),
     };
     exchange.room.ask(message).await
 }

@@ -9,6 +9,7 @@ use crate::id::TaskId;
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
 use crate::task::{DEFAULT_DEADLINE_MS, Priority, Retry, Task};
+use crate::trace::TraceContext;
 
 /// A task in the queue.
 #[derive(Clone, Debug)]
@@ -60,7 +61,8 @@ struct ByHand {
     timeout_ms: Option<Millis>,
     #[serde(default)]
     retry: Retry,
-    traceparent: Option<String>,
+    #[serde(default, deserialize_with = "TraceContext::read")]
+    traceparent: Option<TraceContext>,
     from: Option<String>,
 }
 
