@@ -188,7 +188,7 @@ async fn node() -> Node {
     node.serve(WORKER.by_fn(worker).named("worker")).serve(clerks).start().await.unwrap()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_question_is_one_trace_with_the_right_parents() {
     let kept = kept();
     let node = node().await;
@@ -220,7 +220,7 @@ async fn one_question_is_one_trace_with_the_right_parents() {
     assert_eq!(all.iter().filter(|span| span.span_context.trace_id() == trace).count(), 6);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_attempt_links_to_the_one_before_and_says_how_it_ended() {
     let kept = kept();
     let node = node().await;
@@ -250,7 +250,7 @@ async fn an_attempt_links_to_the_one_before_and_says_how_it_ended() {
     assert_eq!(text(second, "callboard.node"), "here");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_submits_within_a_span_is_the_parent_of_it_all() {
     let kept = kept();
     let node = node().await;
@@ -276,7 +276,7 @@ async fn who_submits_within_a_span_is_the_parent_of_it_all() {
     assert_eq!((text(asked, "callboard.outcome"), text(asked, "error.type")), ("failed".into(), "CB0006".into()));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_workflow_is_one_trace_and_named_after_itself() {
     let kept = kept();
     let node = node().await;
@@ -347,7 +347,7 @@ async fn metrics_say_what_a_node_does_and_what_goes_wrong() {
     node.shutdown().await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_page_lists_what_is_told_and_nothing_else() {
     let kept = kept();
     let node = node().await;
@@ -378,7 +378,7 @@ async fn the_page_lists_what_is_told_and_nothing_else() {
     assert_eq!(used, listed);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_task_that_brings_its_trace_along_is_part_of_it() {
     let kept = kept();
     let node = node().await;
@@ -388,7 +388,6 @@ async fn a_task_that_brings_its_trace_along_is_part_of_it() {
     for (run, trace) in [("brought", brought), ("unsampled", unsampled)] {
         let run = RunId::parse(run).unwrap();
         let now = node.broker().clock.now();
-        // At once: how long a retry waits goes by the wall clock, which is not paused.
         let retry = Retry { base_ms: 0, ..Retry::default() };
         let task = Task { retry, traceparent: Some(trace), ..Task::root(run, WORKER.id(), Body::of(3u32), now) };
         tasks.submit(vec![task.clone()]).await.remove(0).unwrap();
