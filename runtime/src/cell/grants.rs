@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use callboard_agents::Grant;
 use callboard_agents::host::Facts;
-use callboard_agents::human::is_human;
 use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
@@ -27,7 +26,7 @@ impl Grants {
     /// Whether it may ask, tell and delegate to a capability. A person may be asked by anybody: what is in doubt must
     /// find one.
     pub(crate) fn call(&self, capability: &CapabilityName) -> Result<()> {
-        if is_human(capability.as_str()) {
+        if capability.is_human() {
             return Ok(());
         }
         let covers = |grant: &Grant| match grant {

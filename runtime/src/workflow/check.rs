@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use callboard_agents::human;
 use callboard_broker::code;
 use callboard_broker::problem::{Place, Problem, Problems, closest};
 use callboard_broker::subject;
@@ -159,7 +160,9 @@ impl<'a> Check<'a> {
             let meant = served.and_then(|served| closest(name, served)).unwrap_or(plain);
             problem.fix = subject::is_capability(&meant).then(|| format!("capability = \"{meant}\""));
             self.report(problem, &here, None);
-        } else if let Some(served) = served.filter(|served| !served.contains(&name.as_str())) {
+        } else if let Some(served) = served.filter(|served| !served.contains(&name.as_str()))
+            && !human::is_human(name)
+        {
             let what = format!("task \"{}\": nothing serves \"{name}\"", task.id);
             let mut problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name, served);
             problem.fix = closest(name, served).map(|meant| format!("capability = \"{meant}\""));

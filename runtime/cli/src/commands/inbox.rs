@@ -102,7 +102,7 @@ async fn answer(of: &Answer, console: &Console) -> Done {
         }
         Err(error) => return Err(error.into()),
     };
-    let hint = match store.is_worked_on() {
+    let hint = match store.is_worked_on() || asked.task.parent.is_none() {
         true => String::new(),
         false => {
             format!("go on with it  {}", console.command(&format!("workflow resume {}", short(id.run().as_str()))))

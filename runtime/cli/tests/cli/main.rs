@@ -4,6 +4,7 @@ mod beside;
 mod crash;
 mod errors;
 mod hints;
+mod inbox;
 mod kit;
 mod surroundings;
 mod verbs;

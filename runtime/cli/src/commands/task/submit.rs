@@ -98,6 +98,9 @@ pub(super) async fn submit(of: Submit, console: &Console) -> Done {
     let running = store.is_worked_on();
     let ending = short(run.as_str());
     let said = match (status.is_final(), running) {
+        (false, _) if of.capability.is_human() => {
+            format!("answer it  {}", console.command(&format!("inbox answer {ending} ANSWER")))
+        }
         (false, false) => format!(
             "nothing is running here: it waits until something is\ndo it now  {}",
             console.command(&format!("workflow resume {ending}"))
@@ -129,7 +132,7 @@ fn document(of: &Submit, input: Payload, store: &Store) -> Result<Task, Failure>
 /// Refuses what nobody would take, with what is served.
 async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failure> {
     let name = capability.as_str();
-    if callboard::human::is_human(name) {
+    if capability.is_human() {
         return Ok(());
     }
     let served = store.served().await?;

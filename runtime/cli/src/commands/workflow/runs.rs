@@ -103,7 +103,8 @@ impl Standing {
 
 /// Whether a task waits for a capability that is not served here: the run would never end.
 fn is_left_over(view: &TaskView, served: &[String]) -> bool {
-    !view.status.is_final() && !served.iter().any(|name| name == view.task.capability.as_str())
+    let people = view.task.capability.is_human();
+    !view.status.is_final() && !people && !served.iter().any(|name| name == view.task.capability.as_str())
 }
 
 fn unserved(view: &TaskView, served: &[String]) -> Problem {
