@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::wire;
 use crate::clock::Millis;
 use crate::nats::link::Link;
-use crate::nats::service::rfc3339;
+use crate::nats::service::{Counted, rfc3339};
 use crate::subject::CapabilityName;
 
 /// The name under which the agents of every maker are listed.
@@ -30,14 +30,6 @@ pub(super) struct Listing {
     started: Millis,
     beat: u64,
     most: usize,
-}
-
-/// How often an offer was prompted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
-    pub(super) requests: u64,
-    pub(super) errors: u64,
-    pub(super) nanos: u64,
 }
 
 impl Listing {

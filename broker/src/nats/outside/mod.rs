@@ -20,7 +20,6 @@ mod caller;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -36,8 +35,9 @@ use super::js::{came_directly, receive};
 use super::link::Link;
 use crate::BoxFuture;
 use crate::error::{Error, Result};
+use crate::nats::service::Counts;
 use crate::subject::CapabilityName;
-use about::{Counted, GROUP, Listing};
+use about::{GROUP, Listing};
 use caller::Waiting;
 
 /// Prompts that a node works on together: 64.
@@ -131,13 +131,6 @@ struct Room {
     most: usize,
     prompts: Counts,
     asked: Counts,
-}
-
-#[derive(Default)]
-struct Counts {
-    requests: AtomicU64,
-    errors: AtomicU64,
-    nanos: AtomicU64,
 }
 
 impl Outside {
@@ -312,19 +305,6 @@ impl Room {
         if let Err(error) = self.link.client.publish(reply, told.to_string().into()).await {
             tracing::debug!(%error, "an answer was not sent");
         }
-    }
-}
-
-impl Counts {
-    fn add(&self, failed: bool, took: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.errors.fetch_add(failed.into(), Ordering::Relaxed);
-        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn read(&self) -> Counted {
-        let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        Counted { requests: read(&self.requests), errors: read(&self.errors), nanos: read(&self.nanos) }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::SERVICE;
+use super::{Counted, SERVICE};
 use crate::clock::Millis;
 use crate::id::NodeName;
 use crate::nats::names;
@@ -22,14 +22,6 @@ pub(super) struct Service {
     id: String,
     started: String,
     verbs: Vec<(String, String)>,
-}
-
-/// How often verbs were asked.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counted {
-    pub(super) requests: u64,
-    pub(super) errors: u64,
-    pub(super) nanos: u64,
 }
 
 impl Service {

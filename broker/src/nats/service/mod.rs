@@ -9,15 +9,15 @@
 //! |---|---|
 //! | `micro` | what the service says of itself: pure |
 //! | `client` | asking nodes, and which there are |
+//! | `counts` | how often it was asked |
 //! | `sizes` | how many workers pools are to have, kept where all nodes see it |
 
 mod client;
+mod counts;
 mod micro;
 mod sizes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use serde_json::Value;
@@ -35,8 +35,9 @@ use crate::BoxFuture;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
+pub(in crate::nats) use counts::{Counted, Counts};
+use micro::Service;
 pub(in crate::nats) use micro::rfc3339;
-use micro::{Counted, Service};
 
 /// The name under which all nodes are listed.
 pub const SERVICE: &str = "callboard-node";
@@ -69,14 +70,6 @@ struct Room {
     desk: Desk,
     service: Service,
     asked: Counts,
-}
-
-/// How often verbs were asked, and how long they took.
-#[derive(Default)]
-struct Counts {
-    requests: AtomicU64,
-    errors: AtomicU64,
-    nanos: AtomicU64,
 }
 
 impl Control {
@@ -150,18 +143,5 @@ impl Room {
                 tracing::debug!(%error, "an answer was not sent");
             }
         }
-    }
-}
-
-impl Counts {
-    fn add(&self, failed: bool, took: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.errors.fetch_add(failed.into(), Ordering::Relaxed);
-        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn read(&self) -> Counted {
-        let read = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        Counted { requests: read(&self.requests), errors: read(&self.errors), nanos: read(&self.nanos) }
     }
 }
