@@ -185,6 +185,23 @@ pub trait Host: Send + Sync + 'static {
         None
     }
 
+    /// Where responses are left behind for [`or_cached`](crate::Delegation::or_cached), whatever the agent itself may
+    /// reach. Default: nowhere.
+    fn cache(&self) -> Option<Arc<dyn States>> {
+        None
+    }
+
+    /// Whether a capability may be given work now; its circuit is open when it failed too often. Default: always.
+    ///
+    /// # Errors
+    /// `Unavailable` when it may not.
+    fn admits<'a>(&'a self, _capability: &'a CapabilityName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Says that the result will not be what was asked for, and how it comes about instead. Default: nothing listens.
+    fn degrade(&self, _how: String) {}
+
     /// Publishes a fact.
     fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>>;
 

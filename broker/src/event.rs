@@ -31,6 +31,13 @@ pub const PLAN_REVISED: &str = "plan.revised";
 /// A task that named no capability was given one.
 pub const TASK_ROUTED: &str = "task.routed";
 
+/// A capability failed too often and is given a rest.
+pub const BREAKER_OPENED: &str = "breaker.opened";
+/// A capability that was given a rest is tried.
+pub const BREAKER_HALF_OPENED: &str = "breaker.half_opened";
+/// A capability that was given a rest is well again.
+pub const BREAKER_CLOSED: &str = "breaker.closed";
+
 /// The longest name of a type.
 pub const MAX_TYPE: usize = 80;
 

@@ -8,6 +8,7 @@
 //! | [`tree`] | supervision in OTP's words |
 //! | [`workflow`] | graphs of tasks |
 //! | [`team`] | the research team under supervision |
+//! | [`resilience`] | what keeps a failure from spreading |
 //! | [`exit`] | what a process says by its exit code |
 //! | `cell` | one agent as an actor, and pools of them |
 //! | [`inbox`] | what people are asked, and their answers |
@@ -24,6 +25,7 @@ pub mod exit;
 pub mod inbox;
 mod node;
 pub mod period;
+pub mod resilience;
 mod settings;
 pub mod team;
 pub mod telemetry;

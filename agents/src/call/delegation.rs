@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use callboard_broker::BoxFuture;
 use callboard_broker::error::Error;
-use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::Retry;
 
+use super::fallback::{self, Fallback};
 use super::{Reply, Run};
 use crate::host::{Host, Order};
-use crate::{Capability, Payload};
+use crate::payload::schema;
+use crate::{Capability, Payload, human};
 
 /// One durable child of a task.
 ///
@@ -31,13 +32,14 @@ use crate::{Capability, Payload};
 pub struct Delegation<Res> {
     host: Arc<dyn Host>,
     pub(super) order: Order,
+    fallbacks: Vec<Fallback>,
     types: PhantomData<fn() -> Res>,
 }
 
 impl<Res: Payload> Delegation<Res> {
     /// A child of the task that this host runs.
     pub fn over<Req: Payload>(host: Arc<dyn Host>, to: Capability<Req, Res>, input: Req) -> Self {
-        Self { host, order: Order::new(to.id(), Body::of(input)), types: PhantomData }
+        Self { host, order: Order::new(to.id(), Body::of(input)), fallbacks: Vec::new(), types: PhantomData }
     }
 
     /// A name of your own for the child, where its input may vary between attempts or the same work is meant twice.
@@ -78,11 +80,48 @@ impl<Res: Payload> Delegation<Res> {
 
     /// The response with how it came about.
     pub async fn full(self) -> Result<Reply<Res>, Error> {
-        let child = self.host.delegate(self.order).await?;
-        let live = Live::new(&self.host, child.clone());
-        let outcome = self.host.outcome(child).await;
-        live.ended();
-        Reply::of(outcome?)
+        Reply::of(fallback::outcome(&self.host, self.order, &self.fallbacks).await?)
+    }
+}
+
+/// What stands in for a child that failed for good: tried in the order in which it is declared, each when all before it
+/// came to nothing. The result, and that of the task that delegated, then say so: [`Reply::degraded`].
+///
+/// A child that was cancelled is not made up for, and one that was [detached](Delegation::detach) has no fallbacks.
+impl<Res: Payload> Delegation<Res> {
+    /// Another capability, with the same input and options.
+    pub fn or<Req: Payload>(self, other: Capability<Req, Res>) -> Self {
+        self.instead(Fallback::Capability(other.id()))
+    }
+
+    /// The newest response of this capability to this input that any run got, when it is not older than this. It is kept
+    /// as `global.cache.<capability>.<hash>` by the delegations that declare this, and by no others.
+    pub fn or_cached(self, max_age: Duration) -> Self {
+        self.instead(Fallback::Cached(max_age))
+    }
+
+    /// What the agent had [kept](crate::Context::keep) when it gave up.
+    pub fn or_partial(self) -> Self {
+        self.instead(Fallback::Partial)
+    }
+
+    /// People: those who answer `human.<queue>`. They are shown the input and what failed.
+    ///
+    /// # Errors
+    /// `Decode` when the queue's name does not fit: lowercase letters, digits and dots.
+    pub fn or_human(self, queue: &str) -> Result<Self, Error> {
+        let people = human::queue(queue)?.id();
+        Ok(self.instead(Fallback::Human(people, (*schema::<Res>()).clone())))
+    }
+
+    /// This response, so that whoever depends on it can go on without.
+    pub fn or_skip(self, value: Res) -> Self {
+        self.instead(Fallback::Value(Body::of(value)))
+    }
+
+    fn instead(mut self, fallback: Fallback) -> Self {
+        self.fallbacks.push(fallback);
+        self
     }
 }
 
@@ -98,30 +137,5 @@ impl<Res: Payload> IntoFuture for Delegation<Res> {
 impl<Res> fmt::Debug for Delegation<Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Delegation({})", self.order.capability)
-    }
-}
-
-/// A child that somebody waits for; dropped before it has ended, it is abandoned.
-struct Live {
-    host: Arc<dyn Host>,
-    child: Option<TaskId>,
-}
-
-impl Live {
-    fn new(host: &Arc<dyn Host>, child: TaskId) -> Self {
-        Self { host: host.clone(), child: Some(child) }
-    }
-
-    /// Nothing is left to abandon: there is an outcome, or the host could not wait for one.
-    fn ended(mut self) {
-        self.child = None;
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            self.host.abandon(child);
-        }
     }
 }

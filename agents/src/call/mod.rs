@@ -8,6 +8,8 @@
 
 mod ask;
 mod delegation;
+pub mod fallback;
+mod live;
 mod reply;
 mod run;
 mod tell;

@@ -88,7 +88,9 @@ impl<T: Payload> Human<T> {
         let answered = self.put(&self.queue, key.clone(), asked.clone()).await;
         match (answered, asked.on_timeout.clone()) {
             (Err(Error::Expired), OnTimeout::Answer(value)) => {
-                let degraded = Some(format!("nobody answered within {} s", self.within.as_secs()));
+                let how = format!("nobody answered within {} s", self.within.as_secs());
+                self.host.degrade(format!("{}: {how}", self.queue));
+                let degraded = Some(how);
                 typed(Reply { value, agent: String::new(), attempt: 0, took: self.within, degraded })
             }
             (Err(Error::Expired), OnTimeout::Escalate(to)) => {

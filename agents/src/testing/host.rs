@@ -200,6 +200,14 @@ impl Host for TestHost {
         self.world.states()
     }
 
+    fn cache(&self) -> Option<Arc<dyn States>> {
+        Some(self.world.states())
+    }
+
+    fn degrade(&self, how: String) {
+        lock(&self.said).degraded.push(how);
+    }
+
     fn emit(&self, kind: &str, fact: Body) -> BoxFuture<'_, Result<()>> {
         let emitted = self.wanted().map(|()| lock(&self.world.seen).emitted.push((kind.into(), fact)));
         Box::pin(std::future::ready(emitted))

@@ -51,6 +51,7 @@ pub(super) struct Said {
     pub(super) progress: Vec<(f32, String)>,
     pub(super) text: String,
     pub(super) kept: Option<Body>,
+    pub(super) degraded: Vec<String>,
 }
 
 /// A panic of one test must not hide another's message behind a poisoned lock.
@@ -162,6 +163,11 @@ impl World {
     /// The best answer that the agent under test kept; none also when it is no `T`.
     pub fn kept<T: Payload>(&self) -> Option<T> {
         lock(&self.0.said).kept.as_ref()?.read().ok()
+    }
+
+    /// Why the result of the agent under test is not what was asked for, in order.
+    pub fn degraded(&self) -> Vec<String> {
+        lock(&self.0.said).degraded.clone()
     }
 
     /// Shared state, to prepare and to look at. It belongs to the run `test` and the team `test`.

@@ -9,18 +9,18 @@ use callboard_agents::service::Handler;
 use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::Error;
-use callboard_broker::task::{Release, Task, failures};
+use callboard_broker::task::{Record, Release, Status, Task, failures};
 use callboard_broker::tasks::{Lease, Revoked};
 use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::decide::{Attempted, Verdict, verdict};
+use super::decide::{Attempted, Verdict, given_up, verdict};
 use super::grants::Grants;
 use super::heart::Claimed;
 use super::host::RequestHost;
-use super::hub;
+use super::hub::{self, Hub};
 use super::pool::Pool;
 use super::settle::Settling;
 use super::slot::{Permit, Slots};
@@ -104,13 +104,7 @@ impl Attempt {
                 return None;
             }
         };
-        let mut decided = verdict(&task, attempted, failures(&log), hub.broker.clock.now(), chance());
-        if let Verdict::Finish(outcome, dead @ None) = &mut decided
-            && outcome.error.as_ref().is_some_and(|error| error.code == code::DECODE)
-            && handler.fits(&task.input).is_err()
-        {
-            *dead = Some(Reason::Undecodable);
-        }
+        let decided = judge(&handler, &host, &hub, (&task, &log), attempted).await;
         told(&worked_by(&pool, &task), &decided, began.elapsed());
         let is_over = matches!(decided, Verdict::Finish(..));
         let ended = settling.settle(decided).await;
@@ -143,6 +137,33 @@ fn told(by: &By<'_>, decided: &Verdict, took: Duration) {
 fn worked_by<'a>(pool: &'a Pool, task: &'a Task) -> By<'a> {
     let (node, capability) = (pool.hub.name.as_str(), task.capability.as_str());
     By { node, agent: &pool.name, capability, kind: "task" }
+}
+
+/// What becomes of the task, within what its run has left for retries, and what that says of its capability.
+async fn judge(
+    handler: &Arc<dyn Handler>,
+    host: &RequestHost,
+    hub: &Hub,
+    (task, log): (&Task, &[Record]),
+    attempted: Attempted,
+) -> Verdict {
+    hub.breakers.seen(&task.capability, attempted.seen()).await;
+    let (now, failed) = (hub.broker.clock.now(), failures(log));
+    if failed == 0 {
+        hub.budgets().begin(&task.run);
+    }
+    let mut decided = match verdict(task, attempted, failed, now, chance()) {
+        Verdict::Retry(error, _) if !hub.budgets().take(&task.run) => given_up(task, error, now),
+        decided => decided,
+    };
+    if let Verdict::Finish(outcome, dead) = &mut decided {
+        let is_undecodable = outcome.error.as_ref().is_some_and(|error| error.code == code::DECODE);
+        if is_undecodable && handler.fits(&task.input).is_err() {
+            dead.get_or_insert(Reason::Undecodable);
+        }
+        outcome.degraded = host.degraded().filter(|_| outcome.status == Status::Completed);
+    }
+    decided
 }
 
 async fn unwanted(mut revoked: watch::Receiver<Option<Revoked>>) -> Error {

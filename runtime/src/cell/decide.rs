@@ -9,6 +9,8 @@ use callboard_broker::error::{Class, Remote};
 use callboard_broker::payload::Payload;
 use callboard_broker::task::{Outcome, Retry, Status, Task};
 
+use crate::resilience::breaker::Seen;
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum Attempted {
@@ -18,6 +20,17 @@ pub(crate) enum Attempted {
     Failed(Remote),
     /// The task's deadline passed.
     Expired,
+}
+
+impl Attempted {
+    /// What it says of the capability.
+    pub(crate) fn seen(&self) -> Seen {
+        match self {
+            Self::Done(_) => Seen::Success,
+            Self::Failed(remote) => Seen::of(remote.class),
+            Self::Expired => Seen::Nothing,
+        }
+    }
 }
 
 /// What is to be written.
@@ -70,6 +83,12 @@ pub(crate) fn verdict(task: &Task, attempted: Attempted, failures: u32, now: Mil
             Verdict::Finish(finish(Status::Failed, Some(error)), Some(Reason::Failed))
         }
     }
+}
+
+/// What becomes of a task whose run has no retry left.
+pub(crate) fn given_up(task: &Task, mut error: Remote, now: Millis) -> Verdict {
+    error.message = format!("{}: not tried again, the retry budget of its run is used up", error.message);
+    Verdict::Finish(Box::new(Outcome::of(task, Status::Failed, Some(error), now)), Some(Reason::Failed))
 }
 
 /// Doubles from `base` up to `max`, then times 0.5 to 1.5 so that what failed together is not tried together again.

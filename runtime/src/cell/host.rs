@@ -1,6 +1,6 @@
 //! The inside of a `Context`: what the runtime does when an agent calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use callboard_agents::TaskInfo;
@@ -13,6 +13,7 @@ use callboard_broker::id::TaskId;
 use callboard_broker::messages::{ASK_DEADLINE, Broadcast, Message, TTL};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
+use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome};
 use callboard_broker::tasks::Until;
 use callboard_broker::trace::TraceContext;
@@ -24,10 +25,14 @@ use super::hub::{Hub, Kept, Note, Said};
 use super::journal::Journal;
 use super::orphans::Orphans;
 use super::slot::Load;
+use crate::resilience::breaker::Seen;
 use crate::telemetry;
 
 /// Wait before a wait for a child is begun again that the store could not answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The most reasons why a result is degraded that its outcome names.
+const REASONS: usize = 10;
 
 /// One request's host.
 pub(crate) struct RequestHost {
@@ -43,6 +48,7 @@ pub(crate) struct RequestHost {
     /// Set once, when the request has ended or is no longer wanted.
     ended: watch::Sender<Option<Error>>,
     pub(crate) kept: Kept,
+    degraded: Mutex<Vec<String>>,
 }
 
 impl RequestHost {
@@ -57,8 +63,8 @@ impl RequestHost {
         hops.push(facts.agent.clone());
         let (ended, _) = watch::channel(None);
         let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
-        let (load, kept) = (Arc::default(), Kept::default());
-        Arc::new(Self { hub, facts, grants, journal, load, hops, trace, orphans, ended, kept })
+        let (load, kept, degraded) = (Arc::default(), Kept::default(), Mutex::default());
+        Arc::new(Self { hub, facts, grants, journal, load, hops, trace, orphans, ended, kept, degraded })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
@@ -74,6 +80,17 @@ impl RequestHost {
             }
             first
         });
+    }
+
+    /// How the result comes about, when it is not what was asked for.
+    pub(crate) fn degraded(&self) -> Option<String> {
+        let reasons = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = reasons.len().saturating_sub(REASONS);
+        let mut told = reasons.iter().take(REASONS).cloned().collect::<Vec<_>>();
+        if more > 0 {
+            told.push(format!("and {more} more"));
+        }
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     fn live(&self) -> Result<()> {
@@ -141,8 +158,11 @@ impl Host for RequestHost {
         Box::pin(async move {
             let _open = self.load.call();
             let message = self.message(call, ASK_DEADLINE)?;
-            let (started, agent) = (Instant::now(), message.to.to_string());
-            let body = self.within(self.hub.broker.messages.ask(message)).await?;
+            let (started, agent, capability) = (Instant::now(), message.to.to_string(), message.capability.clone());
+            self.within(self.hub.breakers.admit(&capability)).await?;
+            let answered = self.within(self.hub.broker.messages.ask(message)).await;
+            self.hub.breakers.seen(&capability, seen(&answered)).await;
+            let body = answered?;
             Ok(Answer { body, agent: agent.into(), took: started.elapsed() })
         })
     }
@@ -250,6 +270,21 @@ impl Host for RequestHost {
         Arc::new(Guarded::new(states, self.grants.clone(), &self.facts, self.ended.subscribe()))
     }
 
+    fn cache(&self) -> Option<Arc<dyn States>> {
+        Some(self.hub.broker.states.clone())
+    }
+
+    fn admits<'a>(&'a self, capability: &'a CapabilityName) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.within(self.hub.breakers.admit(capability)))
+    }
+
+    fn degrade(&self, how: String) {
+        let mut reasons = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reasons.contains(&how) {
+            reasons.push(how);
+        }
+    }
+
     fn emit(&self, kind: &str, fact: Payload) -> BoxFuture<'_, Result<()>> {
         let kind = kind.to_owned();
         Box::pin(async move {
@@ -299,5 +334,14 @@ impl Host for RequestHost {
             let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
             why.unwrap_or_else(|| Error::Cancelled { by: "the runtime".into() })
         })
+    }
+}
+
+/// What an answer says of who was asked. That nobody was there to be asked is known at once, and needs no breaker.
+fn seen(answered: &Result<Payload>) -> Seen {
+    match answered {
+        Ok(_) => Seen::Success,
+        Err(Error::NoRecipient { .. }) => Seen::Nothing,
+        Err(error) => Seen::of(error.class()),
     }
 }

@@ -1,7 +1,7 @@
 //! What all cells of a node share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use callboard_agents::TaskInfo;
 use callboard_agents::host::Served;
@@ -17,6 +17,8 @@ use tokio::sync::{broadcast, watch};
 use super::heart::Heart;
 use super::stats::Stats;
 use super::work::Quit;
+use crate::resilience::breakers::Breakers;
+use crate::resilience::budget::Budgets;
 
 /// How many progress notes a listener may fall behind before the oldest are dropped for it.
 const NOTES: usize = 1_024;
@@ -28,6 +30,8 @@ pub(crate) struct Hub {
     pub(crate) stats: Stats,
     pub(crate) registry: Registry,
     pub(crate) heart: Heart,
+    pub(crate) breakers: Breakers,
+    budgets: Mutex<Budgets>,
     pub(crate) notes: broadcast::Sender<Note>,
     /// What the whole node does with the work it has.
     pub(crate) quit: watch::Sender<Quit>,
@@ -62,14 +66,23 @@ pub enum Said {
 impl Hub {
     pub(crate) fn new(name: NodeName, broker: Broker) -> Arc<Self> {
         Arc::new(Self {
+            breakers: Breakers::new(name.clone(), broker.clone()),
             name,
             broker,
             stats: Stats::default(),
+            budgets: Mutex::default(),
             registry: Registry::default(),
             heart: Heart::default(),
             notes: broadcast::channel(NOTES).0,
             quit: watch::channel(Quit::No).0,
         })
+    }
+}
+
+impl Hub {
+    /// The retries that runs have left on this node.
+    pub(crate) fn budgets(&self) -> MutexGuard<'_, Budgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

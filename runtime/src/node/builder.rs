@@ -110,6 +110,7 @@ impl NodeBuilder {
         outside::check_public(&self.config, &served)?;
         let joined = outside::join(&name, &self.config, self.given, &door).await?;
         let hub = Hub::new(name, joined.broker());
+        hub.breakers.follow();
         let mut pools = Pools::default();
         let agents = children.into_iter().fold(Supervisor::new("agents"), Supervisor::child);
         let agents = agents.child(crate::workflow::service()).open(&hub, hub.name.as_str(), &mut pools.0);

@@ -127,6 +127,7 @@ impl Inner {
         if tokio::time::timeout(SETTLE, self.hub.heart.until_empty()).await.is_err() {
             tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
         }
+        self.hub.breakers.unfollow().await;
         self.joined.leave().await;
         self.telemetry.end().await;
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
+use callboard_agents::call::fallback;
 use callboard_agents::host::Order;
 use callboard_agents::{Capability, Context, Failure, Result, Service};
 use callboard_broker::BoxFuture;
@@ -19,7 +20,7 @@ use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status};
 use serde_json::Value;
 
-use super::document::{OnFailure, Outputs, TaskDoc, WorkflowDoc};
+use super::document::{Outputs, TaskDoc, WorkflowDoc};
 use super::graph::{End, Graph, States};
 use super::route;
 
@@ -50,7 +51,12 @@ async fn orchestrate(ctx: Context, doc: WorkflowDoc) -> Result<Value> {
             run.start(task, &mut at_work).await?;
         }
         match turn.end {
-            Some(End::Completed { .. }) => return run.result(),
+            Some(End::Completed { without }) => {
+                if !without.is_empty() {
+                    run.ctx.host().degrade(format!("without {}", without.join(", ")));
+                }
+                return run.result();
+            }
             Some(End::Failed { tasks }) => return Err(run.failed(&tasks)),
             None if turn.skip.is_empty() && turn.start.is_empty() => run.wait(&mut at_work).await?,
             None => {}
@@ -78,7 +84,7 @@ impl<'d> Orchestration<'d> {
         Self { ctx, doc, graph, states, outputs, reasons: HashMap::new(), children: HashMap::new() }
     }
 
-    /// Delegates a task. One whose input or capability cannot be had has failed without having been started.
+    /// Has a task delegated when what is at work is waited for. One whose input or capability cannot be had has failed without having been started.
     async fn start(&mut self, id: &str, at_work: &mut AtWork) -> Result<()> {
         let Some(task) = self.doc.task(id) else { return Ok(()) };
         let order = match self.order(task).await? {
@@ -89,11 +95,9 @@ impl<'d> Orchestration<'d> {
                 return Ok(());
             }
         };
-        let child = self.ctx.host().delegate(order).await?;
-        self.children.insert(id.into(), child.clone());
         self.states.insert(id.into(), Status::InProgress);
-        let host = self.ctx.host().clone();
-        at_work.push((id.into(), Box::pin(async move { host.outcome(child).await })));
+        let (host, fallbacks) = (self.ctx.host().clone(), task.fallbacks()?);
+        at_work.push((id.into(), Box::pin(async move { fallback::outcome(&host, order, &fallbacks).await })));
         Ok(())
     }
 
@@ -140,7 +144,7 @@ impl<'d> Orchestration<'d> {
 
     /// What refers to a task that may be skipped gets null, and so does what refers to a field of it.
     fn yielded_nothing(&mut self, id: &str, why: String) {
-        if self.doc.task(id).is_some_and(|task| task.on_failure == OnFailure::Skip) {
+        if self.doc.task(id).is_some_and(TaskDoc::is_optional) {
             self.outputs.insert(id.into(), Value::Null);
         }
         self.reasons.insert(id.into(), why);
@@ -160,6 +164,7 @@ impl<'d> Orchestration<'d> {
         })
         .await;
         let outcome = outcome?;
+        self.children.insert(id.clone(), outcome.task.clone());
         self.states.insert(id.clone(), outcome.status);
         if outcome.status == Status::Completed {
             self.publish(&id, &outcome.output).await?;

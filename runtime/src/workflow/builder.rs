@@ -205,7 +205,7 @@ impl<Res> Task<Res> {
         format!("{{{{{}}}}}", self.id)
     }
 
-    fn set(self, change: impl FnOnce(&mut TaskDoc)) -> Self {
+    pub(super) fn set(self, change: impl FnOnce(&mut TaskDoc)) -> Self {
         if let Some(doc) = lock(&self.plan).doc.tasks.get_mut(self.at) {
             change(doc);
         }

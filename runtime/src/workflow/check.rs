@@ -11,7 +11,7 @@ use callboard_broker::problem::{Place, Problem, Problems, closest};
 use callboard_broker::subject;
 use serde_json::Value;
 
-use super::document::{MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, TaskDoc, WorkflowDoc};
+use super::document::{MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, TaskDoc, WorkflowDoc};
 use super::graph::{Graph, Node, circles};
 use super::template::{self, INPUTS, Reference};
 
@@ -36,6 +36,7 @@ pub(super) fn check(doc: &WorkflowDoc, served: Option<&[&str]>, find: Finder<'_>
         check.id(at, task);
         check.fields(at, task);
         check.capability(at, task, served);
+        check.fallbacks(at, task, served);
     }
     for (at, task) in doc.tasks.iter().enumerate() {
         let edges = check.dependencies(at, task);
@@ -50,7 +51,7 @@ pub(super) fn check(doc: &WorkflowDoc, served: Option<&[&str]>, find: Finder<'_>
     check.problems.or(Graph::new(nodes, doc.concurrency as usize))
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     doc: &'a WorkflowDoc,
     find: Finder<'a>,
     ids: HashMap<&'a str, usize>,
@@ -152,21 +153,26 @@ impl<'a> Check<'a> {
             }
             return;
         };
+        self.named(&here, &task.id, name, served);
+    }
+
+    /// The name of a capability, which must be one and be served.
+    pub(super) fn named(&mut self, here: &[String], id: &str, name: &str, served: Option<&[&str]>) {
         if !subject::is_capability(name) {
             let mut problem =
-                Problem::new(code::NAME, format!("task \"{}\": \"{name}\" is no name of a capability", task.id));
+                Problem::new(code::NAME, format!("task \"{}\": \"{name}\" is no name of a capability", id));
             problem = problem.note("lower-case words and numbers with dots between: research.web");
             let plain = name.to_lowercase().replace(['-', '_', ' ', '/'], ".");
             let meant = served.and_then(|served| closest(name, served)).unwrap_or(plain);
             problem.fix = subject::is_capability(&meant).then(|| format!("capability = \"{meant}\""));
-            self.report(problem, &here, None);
-        } else if let Some(served) = served.filter(|served| !served.contains(&name.as_str()))
+            self.report(problem, here, None);
+        } else if let Some(served) = served.filter(|served| !served.contains(&name))
             && !human::is_human(name)
         {
-            let what = format!("task \"{}\": nothing serves \"{name}\"", task.id);
+            let what = format!("task \"{}\": nothing serves \"{name}\"", id);
             let mut problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name, served);
             problem.fix = closest(name, served).map(|meant| format!("capability = \"{meant}\""));
-            self.report(problem, &here, None);
+            self.report(problem, here, None);
         }
     }
 
@@ -271,7 +277,7 @@ impl<'a> Check<'a> {
             let mut after: Vec<usize> = edges.iter().map(|edge| edge.to).collect();
             after.sort_unstable();
             after.dedup();
-            Node { id: task.id.clone(), after, optional: task.on_failure == OnFailure::Skip }
+            Node { id: task.id.clone(), after, optional: task.is_optional() }
         };
         self.doc.tasks.iter().zip(&self.edges).map(node).collect()
     }
@@ -291,7 +297,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn report(&mut self, problem: Problem, path: &[String], piece: Option<&str>) {
+    pub(super) fn report(&mut self, problem: Problem, path: &[String], piece: Option<&str>) {
         let at = (self.find)(path, piece).map(Box::new);
         self.problems.push(Problem { at, ..problem });
     }
@@ -301,11 +307,11 @@ fn path(parts: &[&str]) -> Vec<String> {
     parts.iter().map(|part| (*part).to_owned()).collect()
 }
 
-fn field(at: usize, key: &str) -> Vec<String> {
+pub(super) fn field(at: usize, key: &str) -> Vec<String> {
     path(&["task", &at.to_string(), key])
 }
 
-fn below(mut path: Vec<String>, part: &str) -> Vec<String> {
+pub(super) fn below(mut path: Vec<String>, part: &str) -> Vec<String> {
     path.push(part.to_owned());
     path
 }

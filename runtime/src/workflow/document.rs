@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::fallback::FallbackDoc;
 use crate::period::Period;
 
 /// Tasks at once, unless the workflow says otherwise.
@@ -73,6 +74,9 @@ pub struct TaskDoc {
     /// When a failed attempt is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryDoc>,
+    /// What is tried, in this order, when it failed for good; a result that came about so is marked as degraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<FallbackDoc>,
     /// What the workflow does when this task yields nothing.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
@@ -115,6 +119,11 @@ impl WorkflowDoc {
 }
 
 impl TaskDoc {
+    /// Whether the workflow goes on when this task yields nothing.
+    pub fn is_optional(&self) -> bool {
+        self.on_failure == OnFailure::Skip || self.fallback.iter().any(|one| one.skip)
+    }
+
     /// What the agent gets, before its references are filled in.
     pub fn input_template(&self) -> Value {
         let described = || self.description.clone().map(|text| ("description".to_owned(), Value::String(text)));

@@ -7,8 +7,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | `document` | the types, the same in a TOML file and in the JSON of a task |
-//! | `read`, `check` | a file or a document, and all that is wrong with it, with places |
+//! | `read`, `check`, `check_fallback` | a file or a document, and all that is wrong with it, with places |
 //! | `inputs`, `template`, `fill` | `{{inputs.key}}`, `{{task.field}}`, and what they stand for |
+//! | `fallback` | what is tried when a task failed for good |
 //! | `graph` | what waits for what, and what may start now |
 //! | `builder` | the same from Rust, with types |
 //! | `agent` | the agent that delegates the tasks of a graph |
@@ -18,8 +19,10 @@
 mod agent;
 mod builder;
 mod check;
+mod check_fallback;
 mod document;
 mod draw;
+mod fallback;
 mod fill;
 mod graph;
 mod inputs;
@@ -34,5 +37,6 @@ pub use document::{
     DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,
 };
 pub use draw::{Drawing, capabilities, draw};
+pub use fallback::FallbackDoc;
 pub use graph::{End, Graph, States, Turn};
 pub use inputs::input_argument;

@@ -4,6 +4,7 @@ use callboard_broker::problem::Problems;
 
 use super::check::check;
 use super::document::{DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, OnFailure, RetryDoc, TaskDoc, WorkflowDoc};
+use super::fallback::FallbackDoc;
 use crate::settings::{Source, Table};
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ fn task(mut table: Table<'_>) -> TaskDoc {
         timeout: table.period("timeout"),
         deadline: table.period("deadline"),
         retry: table.table("retry").map(retry),
+        fallback: table.tables("fallback").into_iter().map(fallback).collect(),
         on_failure: table.choice("on_failure", &ON_FAILURE).unwrap_or_default(),
     };
     table.missing("id", "id = \"...\"");
@@ -70,6 +72,18 @@ fn retry(mut table: Table<'_>) -> RetryDoc {
         attempts: table.number("attempts", 1..=u64::from(MAX_ATTEMPTS)).map_or(default.attempts, small),
         base: table.period("base").unwrap_or(default.base),
         max: table.period("max").unwrap_or(default.max),
+    };
+    table.close();
+    doc
+}
+
+fn fallback(mut table: Table<'_>) -> FallbackDoc {
+    let doc = FallbackDoc {
+        capability: table.text("capability"),
+        cached: table.period("cached"),
+        partial: table.flag("partial").unwrap_or_default(),
+        human: table.text("human"),
+        skip: table.flag("skip").unwrap_or_default(),
     };
     table.close();
     doc

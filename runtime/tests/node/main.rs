@@ -7,8 +7,11 @@
 mod kit;
 
 mod asks;
+mod breaker;
+mod budget;
 mod delegation;
 mod effects;
+mod fallback;
 mod faults;
 mod parking;
 mod stops;

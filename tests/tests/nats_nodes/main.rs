@@ -1,6 +1,7 @@
 //! Nodes on a real server: what they keep for each other, how they are steered, and whole processes.
 
 mod blobs;
+mod breaker;
 mod process;
 mod refused;
 mod steer;
