@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use callboard_broker::BoxFuture;
 use callboard_broker::blobs::Blobs;
+use callboard_broker::budget::Budget;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::messages::Address;
@@ -77,6 +78,8 @@ pub struct Order {
     pub timeout: Option<Duration>,
     /// When a failed attempt is tried again.
     pub retry: Option<Retry>,
+    /// What it and all below it may use; what is inherited can only be made smaller.
+    pub budget: Budget,
     /// Who goes first; inherited unless set.
     pub priority: Option<Priority>,
     /// Siblings it had to wait for, for people to see.
@@ -96,6 +99,7 @@ impl Order {
             deadline: None,
             timeout: None,
             retry: None,
+            budget: Budget::default(),
             priority: None,
             depends_on: Vec::new(),
             skipped: None,

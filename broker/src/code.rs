@@ -94,6 +94,10 @@ codes! {
     GAVE_UP = "CB0032";
     /// the task failed too often
     ATTEMPTS = "CB0033";
+    /// the call would close a loop
+    LOOP = "CB0034";
+    /// a budget is used up
+    EXHAUSTED = "CB0035";
 
     /// the file is not valid TOML
     SYNTAX = "CB0100";

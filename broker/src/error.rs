@@ -176,6 +176,20 @@ pub enum Error {
         /// How often, at each level.
         counts: Box<str>,
     },
+    /// The call would close a loop, and was not made.
+    Loop {
+        /// The capabilities on the way around, from the one that would be asked again to itself.
+        cycle: Box<str>,
+    },
+    /// A budget is used up.
+    Exhausted {
+        /// What has run out.
+        what: Box<str>,
+        /// The limit.
+        limit: u64,
+        /// The root task whose budget it is; empty for an ask that belongs to no run.
+        root: Box<str>,
+    },
     /// Something a person wrote is wrong: all problems at once.
     Config(Box<Problems>),
 }
@@ -220,7 +234,9 @@ impl Error {
             | Self::Decode { .. }
             | Self::TooLarge { .. }
             | Self::NotFound { .. }
-            | Self::GaveUp { .. } => Class::Permanent,
+            | Self::GaveUp { .. }
+            | Self::Loop { .. }
+            | Self::Exhausted { .. } => Class::Permanent,
             // A disk that is full does not stay so.
             Self::Config(problems) if problems.iter().any(|problem| problem.code == code::DISK_FULL) => {
                 Class::Transient
@@ -251,6 +267,8 @@ impl Error {
             Self::TooLarge { .. } => code::TOO_LARGE,
             Self::NotFound { .. } => code::UNKNOWN_ID,
             Self::GaveUp { .. } => code::GAVE_UP,
+            Self::Loop { .. } => code::LOOP,
+            Self::Exhausted { .. } => code::EXHAUSTED,
             Self::Config(problems) => problems.iter().next().map_or(code::INTERNAL, |first| first.code),
         }
     }
@@ -301,6 +319,9 @@ impl fmt::Display for Error {
             Self::NotFound { what } => write!(f, "there is no {what}"),
             Self::Unavailable { what } => f.write_str(what),
             Self::GaveUp { reason, .. } => write!(f, "supervision gave up: {reason}"),
+            Self::Loop { cycle } => write!(f, "it would go round in a circle: {cycle}"),
+            Self::Exhausted { what, limit, root } if root.is_empty() => write!(f, "over the limit of {limit} {what}"),
+            Self::Exhausted { what, limit, root } => write!(f, "the budget of {root} is used up: {limit} {what}"),
             Self::Config(problems) => problems.fmt(f),
         }
     }

@@ -10,6 +10,7 @@
 //! | [`id`], [`subject`] | names and their grammar |
 //! | [`clock`], [`payload`], [`error`], [`problem`], [`code`] | time, bodies, failures, and how they are told |
 //! | [`trace`] | the trace that something belongs to, carried and not looked into |
+//! | [`budget`], [`lineage`] | what a task may use, and whom it came through |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
 //! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
@@ -23,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub mod blobs;
+pub mod budget;
 pub mod clock;
 pub mod code;
 #[cfg(feature = "nats")]
@@ -34,6 +36,7 @@ pub mod events;
 pub mod facts;
 pub mod faulty;
 pub mod id;
+pub mod lineage;
 pub mod memory;
 pub mod messages;
 #[cfg(feature = "nats")]

@@ -66,7 +66,7 @@ pub struct Message {
     pub deadline: Instant,
     /// The run on whose behalf it is sent, if any.
     pub run: Option<crate::id::RunId>,
-    /// The agents it passed through, first to last.
+    /// The tasks and agents it passed through, first to last: see [`Link::hop`](crate::lineage::Link::hop).
     pub hops: Vec<Arc<str>>,
     /// The trace it belongs to.
     pub traceparent: Option<TraceContext>,

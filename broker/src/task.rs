@@ -6,10 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::clock::Millis;
 use crate::code;
 use crate::error::{Class, Error, Remote};
 use crate::id::{NodeName, RunId, TaskId};
+use crate::lineage::Link;
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
 use crate::trace::TraceContext;
@@ -99,9 +101,15 @@ pub struct Task {
     /// When a failed attempt is tried again.
     #[serde(default)]
     pub retry: Retry,
-    /// The capabilities and ids above it, root first.
+    /// The ids above it, root first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<TaskId>,
+    /// What those above it were asked for, root first: a child that repeats one of them would close a loop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<Link>,
+    /// What it and all below it may use.
+    #[serde(default, skip_serializing_if = "Budget::is_default")]
+    pub budget: Budget,
     /// W3C trace context of whoever submitted it. In a document, what is none is left out.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "TraceContext::read")]
     pub traceparent: Option<TraceContext>,
@@ -132,12 +140,15 @@ impl Task {
             timeout_ms: None,
             retry: Retry::default(),
             ancestors: Vec::new(),
+            lineage: Vec::new(),
+            budget: Budget::default(),
             traceparent: None,
             from: None,
         }
     }
 
-    /// The child of this task under `key`, in its first generation; its deadline can only be shortened.
+    /// The child of this task under `key`, in its first generation; its deadline and budget can only be shortened. Its
+    /// lineage is for the runtime to fill in, which has the hash of this task's input.
     pub fn child(&self, key: &str, capability: CapabilityName, input: Payload, now: Millis) -> Self {
         let id = TaskId::child(&self.run, &self.base, key, 1);
         let mut ancestors = self.ancestors.clone();
@@ -150,6 +161,7 @@ impl Task {
             priority: self.priority,
             deadline: self.deadline,
             ancestors,
+            budget: self.budget,
             traceparent: self.traceparent,
             ..Self::root(self.run.clone(), capability, input, now)
         }

@@ -32,6 +32,8 @@ pub(crate) enum Told {
     NotFound { what: Box<str> },
     Unavailable { what: Box<str> },
     GaveUp { reason: Box<str>, counts: Box<str> },
+    Loop { cycle: Box<str> },
+    Exhausted { what: Box<str>, limit: u64, root: Box<str> },
     Config(Vec<ToldProblem>),
 }
 
@@ -68,6 +70,8 @@ impl From<Error> for Told {
             Error::NotFound { what } => Self::NotFound { what },
             Error::Unavailable { what } => Self::Unavailable { what },
             Error::GaveUp { reason, counts } => Self::GaveUp { reason, counts },
+            Error::Loop { cycle } => Self::Loop { cycle },
+            Error::Exhausted { what, limit, root } => Self::Exhausted { what, limit, root },
             Error::Config(problems) => Self::Config(problems.into_iter().map(ToldProblem::from).collect()),
         }
     }
@@ -95,6 +99,8 @@ impl From<Told> for Error {
             Told::NotFound { what } => Self::NotFound { what },
             Told::Unavailable { what } => Self::Unavailable { what },
             Told::GaveUp { reason, counts } => Self::GaveUp { reason, counts },
+            Told::Loop { cycle } => Self::Loop { cycle },
+            Told::Exhausted { what, limit, root } => Self::Exhausted { what, limit, root },
             Told::Config(told) => {
                 let mut problems = Problems::new();
                 problems.extend(told.into_iter().map(Problem::from));
@@ -150,6 +156,8 @@ mod tests {
             Error::Conflict { key: "k".into(), expected: 1, actual: 2 },
             Error::Replaced,
             Error::Expired,
+            Error::Loop { cycle: "x -> y -> x".into() },
+            Error::Exhausted { what: "levels".into(), limit: 32, root: "r".into() },
             Error::TooLarge { what: "x".into(), size: 2, limit: 1 },
             Error::Config(Box::new(problems)),
         ];

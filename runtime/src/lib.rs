@@ -12,6 +12,7 @@
 //! | [`exit`] | what a process says by its exit code |
 //! | `cell` | one agent as an actor, and pools of them |
 //! | [`inbox`] | what people are asked, and their answers |
+//! | `limits` | what keeps a run finite |
 //! | [`telemetry`] | traces and metrics over OpenTelemetry, with the feature `otel` |
 //! | [`diag`] | agents that do what they are told, for operators and tests |
 //! | [`broker`], [`agents`] | the crates below, whole |
@@ -23,6 +24,7 @@ mod cell;
 pub mod diag;
 pub mod exit;
 pub mod inbox;
+mod limits;
 mod node;
 pub mod period;
 pub mod resilience;

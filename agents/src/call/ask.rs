@@ -16,7 +16,8 @@ use crate::{Capability, Payload};
 /// One request that waits for its response, by default for 30 s and never longer than whoever asks may take.
 ///
 /// # Errors
-/// `NoRecipient` and `Busy` at once, `Deadline`, `Crashed`, or what the agent `Failed` with.
+/// `NoRecipient`, `Busy`, `Loop` when somebody further up is at the same work and `Exhausted` when too many asks hang on
+/// one another, all at once;  `Deadline`, `Crashed`, or what the agent `Failed` with.
 ///
 /// # Cancellation
 /// Dropping it, or its future, withdraws the request: if it waits it is not begun, if it runs it is cancelled.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::BoxFuture;
+use callboard_broker::budget::Budget;
 use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::Retry;
@@ -22,7 +23,8 @@ use crate::{Capability, Payload, human};
 /// order of calls need not be the same in every attempt, and twins stay apart.
 ///
 /// # Errors
-/// `Denied` outside a task, `Diverged` when an explicit key was used with another input before, and whatever the child
+/// `Loop` when the task or one above it is at the same work, `Exhausted` when the budget leaves no room for it, `Denied`
+/// outside a task, `Diverged` when an explicit key was used with another input before, and whatever the child
 /// ended with.
 ///
 /// # Cancellation
@@ -63,6 +65,12 @@ impl<Res: Payload> Delegation<Res> {
     /// How long one attempt may take. Default: until the deadline.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.order.timeout = Some(d);
+        self
+    }
+
+    /// What it and all below it may use; what is inherited can only be made smaller.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.order.budget = budget;
         self
     }
 

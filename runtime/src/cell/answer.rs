@@ -12,6 +12,7 @@ use callboard_broker::trace::TraceContext;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::chain::Chain;
 use super::grants::Grants;
 use super::host::RequestHost;
 use super::pool::Pool;
@@ -63,8 +64,9 @@ impl Answering {
             attempt: 1,
             deadline,
         };
+        let chain = Chain::of_message(message.hops, &message.body);
         let grants = Grants::new(&facts, self.pool.grants.clone());
-        let host = RequestHost::new(hub.clone(), facts, grants, None, message.hops, trace);
+        let host = RequestHost::new(hub.clone(), facts, grants, None, chain, trace);
         let unwanted = reply.as_ref().map(ReplyTo::unwanted);
         let asker_gone = async {
             match unwanted {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::chain::Chain;
 use super::decide::{Attempted, Verdict, given_up, verdict};
 use super::grants::Grants;
 use super::heart::Claimed;
@@ -75,7 +76,7 @@ impl Attempt {
             deadline,
         };
         let grants = Grants::new(&facts, pool.grants.clone());
-        let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Vec::new(), trace);
+        let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Chain::of_task(&task), trace);
         let (input, slots) = (task.input.clone(), (&slots, Some(slot)));
         let worked = work(&handler, &host, input, slots, deadline, unwanted(revoked), &mut quits).await;
         cut_short(&worked);

@@ -20,6 +20,7 @@ use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::chain::Chain;
 use super::grants::{Grants, Guarded};
 use super::hub::{Hub, Kept, Note, Said};
 use super::journal::Journal;
@@ -41,7 +42,7 @@ pub(crate) struct RequestHost {
     grants: Grants,
     journal: Option<Arc<Journal>>,
     load: Arc<Load>,
-    hops: Vec<Arc<str>>,
+    chain: Chain,
     /// The trace of what is asked and delegated outside of any span.
     trace: Option<TraceContext>,
     pub(crate) orphans: Arc<Orphans>,
@@ -57,14 +58,13 @@ impl RequestHost {
         facts: Facts,
         grants: Grants,
         journal: Option<Arc<Journal>>,
-        mut hops: Vec<Arc<str>>,
+        chain: Chain,
         trace: Option<TraceContext>,
     ) -> Arc<Self> {
-        hops.push(facts.agent.clone());
         let (ended, _) = watch::channel(None);
         let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
         let (load, kept, degraded) = (Arc::default(), Kept::default(), Mutex::default());
-        Arc::new(Self { hub, facts, grants, journal, load, hops, trace, orphans, ended, kept, degraded })
+        Arc::new(Self { hub, facts, grants, journal, load, chain, trace, orphans, ended, kept, degraded })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
@@ -127,7 +127,7 @@ impl RequestHost {
             body: call.body,
             deadline: (Instant::now() + limit).min(self.facts.deadline),
             run: self.facts.run.clone(),
-            hops: self.hops.clone(),
+            hops: self.chain.hops(&self.facts),
             traceparent: telemetry::here(self.trace),
         })
     }
@@ -157,6 +157,8 @@ impl Host for RequestHost {
     fn ask(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
         Box::pin(async move {
             let _open = self.load.call();
+            self.live()?;
+            self.chain.check(&self.facts, &call)?;
             let message = self.message(call, ASK_DEADLINE)?;
             let (started, agent, capability) = (Instant::now(), message.to.to_string(), message.capability.clone());
             self.within(self.hub.breakers.admit(&capability)).await?;

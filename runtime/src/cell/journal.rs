@@ -5,13 +5,14 @@
 //! nobody would know which record is the last, and the attempt could never write again.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use callboard_agents::host::{Order, Standing};
 use callboard_agents::keys::ChildKeys;
 use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
+use callboard_broker::lineage::Link;
 use callboard_broker::payload::Payload;
 use callboard_broker::task::{Entry, Record, Status, Task};
 use callboard_broker::tasks::{Child, Fence};
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::append::append;
 use super::effects::Effects;
+use crate::limits;
 
 /// How many generations of one child are looked up.
 const MAX_GENERATIONS: u32 = 1_000;
@@ -52,6 +54,8 @@ pub(crate) struct Journal {
     fence: Arc<tokio::sync::Mutex<Fence>>,
     seen: Mutex<Seen>,
     effects: Effects,
+    /// What those above this task and it itself were asked for.
+    lineage: OnceLock<Vec<Link>>,
 }
 
 impl Journal {
@@ -72,7 +76,14 @@ impl Journal {
             }
         }
         let claim = fence.clone();
-        Self { task, claim, fence: Arc::new(tokio::sync::Mutex::new(fence)), seen: Mutex::new(seen), effects }
+        Self {
+            task,
+            claim,
+            fence: Arc::new(tokio::sync::Mutex::new(fence)),
+            seen: Mutex::new(seen),
+            effects,
+            lineage: OnceLock::new(),
+        }
     }
 
     /// The claim, with the first record that it has to show.
@@ -133,6 +144,9 @@ impl Journal {
             let (recorded, given) = (known.input_hash.as_str().into(), input_hash.as_str().into());
             return Err(Error::Diverged { key: key.into(), recorded, given });
         }
+        let next = Link { capability: order.capability.clone(), input_hash: input_hash.clone() };
+        let root = self.task.ancestors.first().unwrap_or(&self.task.id).as_str();
+        limits::delegates(&self.task.budget, root, self.task.ancestors.len(), self.lineage()?, &next)?;
         let skipped = order.skipped.clone();
         let child = Task { traceparent: trace, ..self.child(broker, &key, order).await? };
         let id = child.id.clone();
@@ -159,7 +173,7 @@ impl Journal {
     /// is joined; one that ended otherwise gets its next generation.
     async fn child(&self, broker: &Broker, key: &str, order: Order) -> Result<Task> {
         let now = broker.clock.now();
-        let fresh = self.fresh(key, order, now);
+        let fresh = Task { lineage: self.lineage()?.to_vec(), ..self.fresh(key, order, now) };
         if self.task.generation == 1 {
             return Ok(fresh);
         }
@@ -185,11 +199,23 @@ impl Journal {
         })
     }
 
+    /// What the children of this task come through.
+    fn lineage(&self) -> Result<&[Link]> {
+        if let Some(known) = self.lineage.get() {
+            return Ok(known);
+        }
+        let own = Link { capability: self.task.capability.clone(), input_hash: self.task.input.content_hash()? };
+        let lineage = self.task.lineage.iter().cloned().chain([own]).collect();
+        Ok(self.lineage.get_or_init(|| lineage))
+    }
+
     fn fresh(&self, key: &str, order: Order, now: u64) -> Task {
-        let Order { capability, input, description, deadline, timeout, retry, priority, depends_on, .. } = order;
+        let Order { capability, input, description, deadline, timeout, retry, priority, depends_on, budget, .. } =
+            order;
         let mut task = self.task.child(key, capability, input, now);
         let ms = callboard_broker::clock::millis;
         task.deadline = deadline.map_or(task.deadline, |d| task.deadline.min(now.saturating_add(ms(d))));
+        task.budget = task.budget.within(budget);
         task.timeout_ms = timeout.map(ms);
         task.description = description;
         task.retry = retry.unwrap_or_default();

@@ -17,6 +17,7 @@ mod answer;
 mod append;
 mod attempt;
 mod catch;
+mod chain;
 mod decide;
 mod declined;
 mod effects;

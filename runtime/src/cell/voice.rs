@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::catch::CatchPanic;
+use super::chain::Chain;
 use super::grants::Grants;
 use super::host::RequestHost;
 use super::pool::Pool;
@@ -68,7 +69,7 @@ async fn take(pool: &Arc<Pool>, hearing: &Hearing, broadcast: Broadcast) {
     let facts = pool.facts_of_broadcast(Instant::now());
     let grants = Grants::new(&facts, pool.grants.clone());
     let deadline = facts.deadline;
-    let host = RequestHost::new(pool.hub.clone(), facts, grants, None, Vec::new(), None);
+    let host = RequestHost::new(pool.hub.clone(), facts, grants, None, Chain::default(), None);
     let context = Context::new(host.clone());
     let heard = CatchPanic::new(async move { (hearing.hear)(context, broadcast.body).await });
     match tokio::time::timeout_at(deadline, heard).await {

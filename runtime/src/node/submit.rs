@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use callboard_agents::{Capability, Payload, Run};
 use callboard_broker::BoxFuture;
+use callboard_broker::budget::Budget;
 use callboard_broker::clock::millis;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{RunId, TaskId};
@@ -59,6 +60,11 @@ impl<Res: Payload> Submit<Res> {
     /// After how many failed attempts it is given up, at least 1. Default 3.
     pub fn retry(self, attempts: u32) -> Self {
         self.with(|task| Ok(Task { retry: Retry { attempts: attempts.max(1), ..task.retry }, ..task }))
+    }
+
+    /// What it and all below it may use. Default: the defaults of [`Budget`].
+    pub fn budget(self, budget: Budget) -> Self {
+        self.with(|task| Ok(Task { budget, ..task }))
     }
 
     /// Who goes first. Default [`Priority::Normal`].

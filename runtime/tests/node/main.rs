@@ -13,6 +13,7 @@ mod delegation;
 mod effects;
 mod fallback;
 mod faults;
+mod loops;
 mod parking;
 mod stops;
 mod storm;

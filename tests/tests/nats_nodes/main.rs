@@ -2,6 +2,7 @@
 
 mod blobs;
 mod breaker;
+mod loops;
 mod process;
 mod refused;
 mod steer;
