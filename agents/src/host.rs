@@ -107,6 +107,19 @@ impl Order {
     }
 }
 
+/// What is spent of a run's budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// Tasks; counted by the runtime.
+    pub tasks: u64,
+    /// Steps; counted by the runtime.
+    pub steps: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Cost, in millionths of whatever it is paid in.
+    pub cost_micros: u64,
+}
+
 /// A capability that is served here, as [`Host::served`] lists it.
 #[derive(Clone, Debug)]
 pub struct Served {
@@ -179,6 +192,11 @@ pub trait Host: Send + Sync + 'static {
     /// Records a step's result, or an effect's intent, result or end without one. Outside a task there is no log, and
     /// nothing happens.
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<()>>;
+
+    /// Spends from the budget of the run, before what it is spent on is done. Default: nothing is counted.
+    fn spend(&self, _spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Shared state, as far as this agent may reach it.
     fn states(&self) -> Arc<dyn States>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
 
-use crate::host::Host;
+use crate::host::{Host, Spend};
 use crate::{Ask, Capability, Delegation, EventKind, Payload, Tell, Topic};
 
 mod effect;
@@ -47,6 +47,18 @@ impl Context {
     /// Work for whoever serves a capability, as a child of this task.
     pub fn delegate<Req: Payload, Res: Payload>(&self, to: Capability<Req, Res>, input: Req) -> Delegation<Res> {
         Delegation::over(self.host.clone(), to, input)
+    }
+}
+
+/// The budget of the run.
+impl Context {
+    /// Spends tokens and cost (in millionths) from the budget of the run. Charge what a call may use at most, before it
+    /// is made: what would go over the budget is not spent. Outside a task, and without a budget, nothing is counted.
+    ///
+    /// # Errors
+    /// `Exhausted`; the task is then ended as failed, and so are those above it.
+    pub async fn charge(&self, tokens: u64, cost_micros: u64) -> Result<(), Error> {
+        self.host.spend(Spend { tokens, cost_micros, ..Spend::default() }).await
     }
 }
 

@@ -5,6 +5,7 @@ use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::Entry;
 
 use super::Context;
+use crate::host::Spend;
 use crate::{Payload, Result};
 
 impl Context {
@@ -15,7 +16,7 @@ impl Context {
     /// The work may borrow from the handler; write it `async || Ok(..)`.
     ///
     /// # Errors
-    /// `Decode` when the name was used before in this attempt, or when the record is of another type; `Failed`, with
+    /// `Exhausted` when the budget leaves no step, `Decode` when the name was used before in this attempt, or when the record is of another type; `Failed`, with
     /// the class of the work's own failure. A failure is not recorded.
     ///
     /// # Cancellation
@@ -30,6 +31,7 @@ impl Context {
         if let Some(recorded) = self.host.recorded(&name)? {
             return recorded.take();
         }
+        self.host.spend(Spend { steps: 1, ..Spend::default() }).await?;
         let busy = self.host.busy();
         let value = work().await.map_err(|failure| Error::Failed {
             to: format!("step {name}").into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use callboard_agents::Grant;
 use callboard_agents::host::Facts;
 use callboard_broker::BoxFuture;
+use callboard_broker::budget::ACCOUNT;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
 use callboard_broker::subject::CapabilityName;
@@ -49,7 +50,8 @@ impl Grants {
     }
 
     fn write(&self, key: &Key) -> Result<()> {
-        if self.list.iter().any(|grant| self.owns(grant, key)) {
+        let own = key.as_str().split('.').nth(2) == Some(ACCOUNT) && matches!(key.scope(), Scope::Run(_));
+        if !own && self.list.iter().any(|grant| self.owns(grant, key)) {
             Ok(())
         } else {
             Err(self.denied(format!("write {key}")))

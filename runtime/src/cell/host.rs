@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use callboard_agents::TaskInfo;
-use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served, Standing};
+use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served, Spend, Standing};
 use callboard_broker::BoxFuture;
 use callboard_broker::blobs::Blobs;
+use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::event::NewEvent;
 use callboard_broker::id::TaskId;
@@ -20,6 +21,7 @@ use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::account::Account;
 use super::chain::Chain;
 use super::grants::{Grants, Guarded};
 use super::hub::{Hub, Kept, Note, Said};
@@ -48,6 +50,8 @@ pub(crate) struct RequestHost {
     pub(crate) orphans: Arc<Orphans>,
     /// Set once, when the request has ended or is no longer wanted.
     ended: watch::Sender<Option<Error>>,
+    /// Set once, when the budget of the run has run out.
+    exhausted: watch::Sender<Option<Error>>,
     pub(crate) kept: Kept,
     degraded: Mutex<Vec<String>>,
 }
@@ -61,10 +65,10 @@ impl RequestHost {
         chain: Chain,
         trace: Option<TraceContext>,
     ) -> Arc<Self> {
-        let (ended, _) = watch::channel(None);
+        let ((ended, _), (exhausted, _)) = (watch::channel(None), watch::channel(None));
         let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
         let (load, kept, degraded) = (Arc::default(), Kept::default(), Mutex::default());
-        Arc::new(Self { hub, facts, grants, journal, load, chain, trace, orphans, ended, kept, degraded })
+        Arc::new(Self { hub, facts, grants, journal, load, chain, trace, orphans, ended, exhausted, kept, degraded })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
@@ -132,6 +136,47 @@ impl RequestHost {
         })
     }
 
+    fn account(&self) -> Option<&Account> {
+        self.journal.as_ref().and_then(|journal| journal.account())
+    }
+
+    /// When the budget of the run has run out, the whole request ends with that, whatever its handler makes of it.
+    async fn bound<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Exhausted { .. }) = &result {
+            self.look_for_exhaustion().await;
+        }
+        result
+    }
+
+    /// As [`bound`](Self::bound), for a child that ended so.
+    async fn bound_by(&self, outcome: Option<&Outcome>) {
+        let error = outcome.and_then(|outcome| outcome.error.as_ref());
+        if error.is_some_and(|error| error.code == code::EXHAUSTED) {
+            self.look_for_exhaustion().await;
+        }
+    }
+
+    async fn look_for_exhaustion(&self) {
+        let Some(account) = self.account() else { return };
+        if let Ok(Some(error)) = account.is_exhausted(&self.hub.broker).await {
+            self.exhausted.send_replace(Some(error));
+        }
+    }
+
+    /// Resolves when the budget of the run has run out, as far as this request has seen.
+    pub(crate) async fn until_exhausted(&self) {
+        // It cannot go away while somebody holds this host.
+        let _ = self.exhausted.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// When the budget of the run has run out: ends the request and cancels all that its task has delegated.
+    pub(crate) fn cut_off(&self) -> Option<Error> {
+        let why = self.exhausted.borrow().clone()?;
+        self.end(why.clone());
+        self.journal.iter().flat_map(|journal| journal.children()).for_each(|child| self.orphans.add(child));
+        Some(why)
+    }
+
     /// What becomes of a child that nobody waits for any more: nothing, once the request has ended.
     fn abandoner(&self) -> impl FnOnce(TaskId) + Send + use<> {
         let (ended, orphans) = (self.ended.subscribe(), self.orphans.clone());
@@ -194,7 +239,9 @@ impl Host for RequestHost {
             let _open = self.load.call();
             self.grants.call(&order.capability)?;
             let journal = self.journal("delegate")?;
-            self.within(journal.delegate(&self.hub.broker, order, telemetry::here(self.trace), self.abandoner())).await
+            let trace = telemetry::here(self.trace);
+            let child = self.within(journal.delegate(&self.hub.broker, order, trace, self.abandoner())).await;
+            self.bound(child).await
         })
     }
 
@@ -216,6 +263,7 @@ impl Host for RequestHost {
                 let waiting = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, left);
                 match self.within(waiting).await {
                     Ok(mut outcomes) => {
+                        self.bound_by(outcomes.last()).await;
                         let late = || Error::Deadline { to: format!("task {child}").into(), limit };
                         return outcomes.pop().ok_or_else(late);
                     }
@@ -264,6 +312,15 @@ impl Host for RequestHost {
                 Some(journal) => self.within(journal.record(&self.hub.broker, entry)).await,
                 None => self.live(),
             }
+        })
+    }
+
+    fn spend(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(account) = self.account() else { return self.live() };
+            let _open = self.load.call();
+            let spent = self.within(account.spend(&self.hub.broker, spend)).await;
+            self.bound(spent).await
         })
     }
 

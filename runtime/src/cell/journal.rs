@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use callboard_agents::host::{Order, Standing};
+use callboard_agents::host::{Order, Spend, Standing};
 use callboard_agents::keys::ChildKeys;
 use callboard_broker::Broker;
 use callboard_broker::error::{Error, Result};
@@ -19,6 +19,7 @@ use callboard_broker::tasks::{Child, Fence};
 use callboard_broker::trace::TraceContext;
 use tokio::sync::oneshot;
 
+use super::account::Account;
 use super::append::append;
 use super::effects::Effects;
 use crate::limits;
@@ -54,6 +55,7 @@ pub(crate) struct Journal {
     fence: Arc<tokio::sync::Mutex<Fence>>,
     seen: Mutex<Seen>,
     effects: Effects,
+    account: Option<Account>,
     /// What those above this task and it itself were asked for.
     lineage: OnceLock<Vec<Link>>,
 }
@@ -75,6 +77,8 @@ impl Journal {
                 _ => {}
             }
         }
+        // A root whose id makes no key has no account; ids are checked where they come in.
+        let account = Account::of(&task).unwrap_or_default();
         let claim = fence.clone();
         Self {
             task,
@@ -82,6 +86,7 @@ impl Journal {
             fence: Arc::new(tokio::sync::Mutex::new(fence)),
             seen: Mutex::new(seen),
             effects,
+            account,
             lineage: OnceLock::new(),
         }
     }
@@ -89,6 +94,16 @@ impl Journal {
     /// The claim, with the first record that it has to show.
     pub(crate) fn claim(&self) -> &Fence {
         &self.claim
+    }
+
+    /// Where this task spends; none without a budget.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// The children that were delegated so far.
+    pub(crate) fn children(&self) -> Vec<TaskId> {
+        self.lock().children.values().map(|one| one.child.clone()).collect()
     }
 
     /// The fence that the attempt's last write has to show.
@@ -147,6 +162,9 @@ impl Journal {
         let next = Link { capability: order.capability.clone(), input_hash: input_hash.clone() };
         let root = self.task.ancestors.first().unwrap_or(&self.task.id).as_str();
         limits::delegates(&self.task.budget, root, self.task.ancestors.len(), self.lineage()?, &next)?;
+        if let Some(account) = &self.account {
+            account.spend(broker, Spend { tasks: 1, ..Spend::default() }).await?;
+        }
         let skipped = order.skipped.clone();
         let child = Task { traceparent: trace, ..self.child(broker, &key, order).await? };
         let id = child.id.clone();

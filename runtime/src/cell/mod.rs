@@ -8,10 +8,11 @@
 //! | `attempt`, `settle`, `answer` | one task from claim to last write; one message |
 //! | `work` | a handler under all that may end it early |
 //! | `decide`, `declined` | what becomes of a task after an attempt, or without one: pure |
-//! | `host`, `journal`, `effects`, `append`, `orphans`, `grants` | the inside of a `Context` |
+//! | `host`, `chain`, `account`, `journal`, `effects`, `append`, `orphans`, `grants` | the inside of a `Context` |
 //! | `heart` | claims, kept alive and written back whatever happens |
 //! | `hub`, `stats`, `catch` | what all cells share; counters; panics |
 
+mod account;
 mod actor;
 mod answer;
 mod append;

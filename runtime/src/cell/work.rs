@@ -108,13 +108,14 @@ pub(crate) async fn work(
     let can_park = host.facts().task.is_some();
     let started = Instant::now();
     let name = || host.facts().agent.to_string();
-    tokio::select! {
+    let worked = tokio::select! {
         biased;
         ended = &mut handling => match ended {
             Ok(Ok(response)) => Worked::Done(response),
             Ok(Err(failure)) => Worked::Failed(with_partial(failure, host)),
             Err(panic) => Worked::Panicked(with_partial(crash(&name(), panic), host)),
         },
+        () = host.until_exhausted() => Worked::HandedBack,
         why = unwanted => {
             host.end(why.clone());
             Worked::Unwanted(why)
@@ -131,6 +132,16 @@ pub(crate) async fn work(
         () = cannot_finish(quits, &load) => {
             host.end(Error::Cancelled { by: "the cell, which is stopping".into() });
             Worked::HandedBack
+        }
+    };
+    match (host.cut_off(), worked) {
+        (None, worked) | (_, worked @ Worked::Unwanted(_)) => worked,
+        (Some(why), worked) => {
+            let mut failed = with_partial(Failure::from(why), host);
+            if let Worked::Failed(said) | Worked::Panicked(said) = worked {
+                failed.partial = said.partial.or(failed.partial);
+            }
+            Worked::Failed(failed)
         }
     }
 }

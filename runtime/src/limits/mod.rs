@@ -4,7 +4,10 @@ use callboard_broker::budget::{Budget, MAX_HOPS};
 use callboard_broker::error::{Error, Result};
 use callboard_broker::lineage::{self, Link};
 
+mod ledger;
 mod loops;
+
+pub(crate) use ledger::Ledger;
 
 /// Whether a task at this depth below `root` may delegate `next`, when `chain` is what it and those above it were asked
 /// for, root first.

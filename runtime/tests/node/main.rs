@@ -9,6 +9,7 @@ mod kit;
 mod asks;
 mod breaker;
 mod budget;
+mod budgets;
 mod delegation;
 mod effects;
 mod fallback;

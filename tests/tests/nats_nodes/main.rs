@@ -2,6 +2,7 @@
 
 mod blobs;
 mod breaker;
+mod budgets;
 mod loops;
 mod process;
 mod refused;
