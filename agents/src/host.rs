@@ -78,7 +78,7 @@ pub struct Order {
     pub timeout: Option<Duration>,
     /// When a failed attempt is tried again.
     pub retry: Option<Retry>,
-    /// What it and all below it may use; what is inherited can only be made smaller.
+    /// How deep it and all below it may go; what is inherited can only be made smaller, and what is counted is the run's.
     pub budget: Budget,
     /// Who goes first; inherited unless set.
     pub priority: Option<Priority>,

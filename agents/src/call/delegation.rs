@@ -68,7 +68,8 @@ impl<Res: Payload> Delegation<Res> {
         self
     }
 
-    /// What it and all below it may use; what is inherited can only be made smaller.
+    /// How deep it and all below it may go (`depth`, `ping_pong`); what is inherited can only be made smaller. What is
+    /// counted belongs to the run as a whole and is not given to a child: that is refused as `Decode`.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.order.budget = budget;
         self

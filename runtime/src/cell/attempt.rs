@@ -111,6 +111,8 @@ impl Attempt {
         let ended = settling.settle(decided).await;
         if is_over {
             host.orphans.give_up();
+            // A child that was on its way to the store when the budget ran out has arrived by now.
+            let _ = host.cut_off();
         }
         pool.stats.ended(ended, began.elapsed());
         hub.stats.ended(ended, began.elapsed());

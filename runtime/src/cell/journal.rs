@@ -162,6 +162,11 @@ impl Journal {
         let next = Link { capability: order.capability.clone(), input_hash: input_hash.clone() };
         let root = self.task.ancestors.first().unwrap_or(&self.task.id).as_str();
         limits::delegates(&self.task.budget, root, self.task.ancestors.len(), self.lineage()?, &next)?;
+        if order.budget.counts() {
+            return Err(Error::decode(
+                "tasks, steps, tokens and cost are the budget of a whole run: set them where it is submitted",
+            ));
+        }
         if let Some(account) = &self.account {
             account.spend(broker, Spend { tasks: 1, ..Spend::default() }).await?;
         }
