@@ -110,9 +110,7 @@ impl Attempt {
         let is_over = matches!(decided, Verdict::Finish(..));
         let ended = settling.settle(decided).await;
         if is_over {
-            host.orphans.give_up();
-            // A child that was on its way to the store when the budget ran out has arrived by now.
-            let _ = host.cut_off();
+            host.give_up();
         }
         pool.stats.ended(ended, began.elapsed());
         hub.stats.ended(ended, began.elapsed());

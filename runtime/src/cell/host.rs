@@ -169,6 +169,13 @@ impl RequestHost {
         let _ = self.exhausted.subscribe().wait_for(Option::is_some).await;
     }
 
+    /// The task has its outcome: what it dropped is cancelled.
+    pub(crate) fn give_up(&self) {
+        self.orphans.give_up();
+        // A child that was on its way to the store when the budget ran out has arrived by now.
+        self.cut_off();
+    }
+
     /// When the budget of the run has run out: ends the request and cancels all that its task has delegated.
     pub(crate) fn cut_off(&self) -> Option<Error> {
         let why = self.exhausted.borrow().clone()?;
