@@ -32,6 +32,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const RESCUE_AFTER: Duration = Duration::from_millis(500);
 /// The answer of a node that is asked about a task that it holds.
 pub(super) const HELD: &str = "held";
+/// How long nothing may be heard of a holder that was not there before it counts as gone: three signs of life.
+const SUSPECTED: Duration = Duration::from_millis(1_500);
+/// How old the last sign of life of one's own may be that was heard.
+const HEARS: Duration = Duration::from_secs(1);
 /// How often all claims are looked through for holders that nobody has seen: those that were gone before this node came.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// When that is done for the first time: signs of life of all who are there have been heard by then.
@@ -54,6 +58,8 @@ pub(super) struct Watch {
     sweep: Instant,
     /// When it was last looked who is there.
     looked: Instant,
+    /// Holders that were not there when all claims were looked through, and when that was.
+    suspects: BTreeMap<NodeName, Instant>,
 }
 
 /// Answers whoever asks whether this node is there, and watches the others.
@@ -85,6 +91,7 @@ pub(super) async fn start(link: Arc<Link>, tasks: &Arc<TaskRoom>, messages: &Arc
         rescue: None,
         sweep: now + FIRST_SWEEP,
         looked: now,
+        suspects: BTreeMap::new(),
     };
     tokio::spawn(watch.run());
     Ok(())
@@ -105,6 +112,7 @@ impl Watch {
                         let now = Instant::now();
                         (self.trusts, self.sweep, self.rescue) = (now + GRACE, now + GRACE, Some(now + RESCUE_AFTER));
                         self.strikes.clear();
+                        self.suspects.clear();
                         self.looked = now;
                     }
                     Ok(_) => {}
@@ -138,6 +146,7 @@ impl Watch {
             let boot = self.there.remove(&node);
             self.go_on(tasks, &node, boot).await;
         }
+        self.judge(tasks, messages).await;
         if self.rescue.is_some_and(|at| Instant::now() >= at) {
             self.rescue = None;
             self.rescue(tasks).await;
@@ -204,14 +213,31 @@ impl Watch {
         }
     }
 
-    /// Takes over from holders that are not there, whoever they were.
+    /// Suspects the holders that are not there, whoever they are.
     async fn look_through(&mut self, tasks: &TaskRoom) -> Result<()> {
-        for node in tasks.holders().await? {
-            let late = self.looked.elapsed() > FRESH;
-            if !late && node != self.link.node && !self.there.contains_key(&node) {
-                self.go_on(tasks, &node, None).await;
-            }
-        }
+        let there = |node: &NodeName| *node == self.link.node || self.there.contains_key(node);
+        let absent: Vec<NodeName> = tasks.holders().await?.into_iter().filter(|node| !there(node)).collect();
+        let now = Instant::now();
+        self.suspects = absent.into_iter().map(|node| (node, self.looked.min(now))).collect();
         Ok(())
+    }
+
+    /// Goes on with what suspects held of whom nothing has been heard since. A node that was cut off itself has not heard
+    /// of those who came back meanwhile: so what counts is the time in which it heard itself.
+    async fn judge(&mut self, tasks: &TaskRoom, messages: &NatsMessages) {
+        let now = Instant::now();
+        if !messages.hears_itself(HEARS) {
+            self.suspects.values_mut().for_each(|since| *since = now);
+            return;
+        }
+        let there = &self.there;
+        self.suspects.retain(|node, _| !there.contains_key(node));
+        let over = |since: &Instant| now.duration_since(*since) >= SUSPECTED;
+        let gone: Vec<NodeName> =
+            self.suspects.iter().filter(|(_, since)| over(since)).map(|(node, _)| node.clone()).collect();
+        for node in gone {
+            self.suspects.remove(&node);
+            self.go_on(tasks, &node, None).await;
+        }
     }
 }

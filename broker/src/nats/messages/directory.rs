@@ -223,6 +223,11 @@ impl Directory {
         silent
     }
 
+    /// Whether our own sign of life was heard within so long.
+    pub(super) fn hears_itself(&self, within: std::time::Duration) -> bool {
+        self.connected && self.echo.is_some_and(|echo| echo.elapsed() <= within)
+    }
+
     /// Our connection broke: silence says nothing.
     pub(super) fn disconnected(&mut self) {
         self.connected = false;

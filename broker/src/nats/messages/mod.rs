@@ -204,8 +204,11 @@ impl NatsMessages {
         }
         let gone = Presence { state: NodeState::Gone, ..self.exchange.own() };
         let text = serde_json::to_string(&gone).unwrap_or_default();
-        // It goes in any case; what cannot be said is known by silence.
-        let _ = link.publish(names::presence(node), text.into()).await;
+        // It goes in any case; what cannot be said is known by silence. That it is stored is waited for: who looks next
+        // finds it gone.
+        let subject = names::presence(node);
+        let said = link.request(&subject, None, text.into());
+        let _ = tokio::time::timeout(FAREWELL, said).await;
         let _ = self.exchange.tell_served().await;
         let _ = link.client.flush().await;
     }
@@ -218,6 +221,11 @@ impl NatsMessages {
     /// Whether a node has given a sign of life since the connection was there.
     pub(crate) fn has_heard(&self, node: &crate::id::NodeName) -> bool {
         lock(&self.exchange.directory).has_heard(node)
+    }
+
+    /// Whether this node has heard its own sign of life within so long: otherwise it may be cut off.
+    pub(crate) fn hears_itself(&self, within: std::time::Duration) -> bool {
+        lock(&self.exchange.directory).hears_itself(within)
     }
 
     /// Resolves when another process has taken over the name of this node: it has to end.

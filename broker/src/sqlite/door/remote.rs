@@ -55,6 +55,10 @@ impl Remote {
                 },
             };
             match tried {
+                // It is closing: whether it was done shows when it is asked of the next one.
+                Try::Done(Err(Error::Unavailable { .. })) if ask.may_be_repeated() && Instant::now() < until => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
                 Try::Done(reply) => return reply,
                 Try::Lost if !ask.may_be_repeated() => {
                     return Err(Error::Unknown { what: "a request to the owner of the store".into() });
