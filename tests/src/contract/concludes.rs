@@ -25,7 +25,10 @@ pub async fn the_first_answer_holds_and_the_second_is_told(b: Bench) {
     }
     let ended = b.view(&task).await.outcome.unwrap();
     assert_eq!((ended.output, ended.agent.as_deref(), ended.attempt), (json!("yes").into(), Some("ann"), 0));
-    assert_eq!(b.story(&task).await, ["task.created", "task.completed", "context.updated"]);
+    // Which of the last two comes first is not promised.
+    let mut story = b.story(&task).await;
+    story[1..].sort();
+    assert_eq!(story, ["task.created", "context.updated", "task.completed"]);
     assert!(b.claim(1).await.is_empty(), "it has left its queue");
     let nobody = Outcome::of(&b.task("nobody"), Status::Completed, None, b.now());
     assert!(matches!(b.broker.tasks.conclude(nobody).await, Err(Error::NotFound { .. })));
