@@ -92,6 +92,11 @@ pub fn state_of_run(run: &RunId) -> String {
     format!("$KV.{STATE_BUCKET}.run.{run}.>")
 }
 
+/// The parked tasks of a run.
+pub fn parked_of(run: &RunId) -> String {
+    format!("cb.v1.run.{run}.*.parked")
+}
+
 /// Where it is written down which run is being removed.
 pub fn purging() -> String {
     format!("$KV.{SHARED_BUCKET}.purge")
