@@ -12,7 +12,7 @@
 //! | `record` | the documents of a run's log |
 //! | `purge` | removing runs that ended long ago |
 //! | `tasks`, `messages`, `state`, `events`, `dead` | the rooms |
-//! | `peers` | who is gone, and going on with what they held |
+//! | `peers`, `suspects` | who is gone, and going on with what they held |
 //! | `seen`, `tail`, `once` | reading what was just written, following a stream, writing once |
 //! | `blobs`, `large` | large bodies, and documents that are kept as such |
 //! | `requests` | cancel and retry by a plain request |
@@ -42,6 +42,7 @@ mod record;
 mod requests;
 mod seen;
 mod standing;
+mod suspects;
 mod tail;
 mod tasks;
 mod wing;

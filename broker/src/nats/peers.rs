@@ -16,6 +16,7 @@ use super::js::receive;
 use super::link::{Link, Notice};
 use super::messages::{NatsMessages, NodeState};
 use super::names;
+use super::suspects::Suspects;
 use super::tasks::{FRESH, TaskRoom};
 use crate::error::{Error, Result};
 use crate::id::NodeName;
@@ -32,8 +33,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const RESCUE_AFTER: Duration = Duration::from_millis(500);
 /// The answer of a node that is asked about a task that it holds.
 pub(super) const HELD: &str = "held";
-/// How long nothing may be heard of a holder that was not there before it counts as gone: three signs of life.
-const SUSPECTED: Duration = Duration::from_millis(1_500);
 /// How old the last sign of life of one's own may be that was heard.
 const HEARS: Duration = Duration::from_secs(1);
 /// How often all claims are looked through for holders that nobody has seen: those that were gone before this node came.
@@ -58,8 +57,8 @@ pub(super) struct Watch {
     sweep: Instant,
     /// When it was last looked who is there.
     looked: Instant,
-    /// Holders that were not there when all claims were looked through, and when that was.
-    suspects: BTreeMap<NodeName, Instant>,
+    /// Holders that were not there when all claims were looked through.
+    suspects: Suspects,
 }
 
 /// Answers whoever asks whether this node is there, and watches the others.
@@ -91,7 +90,7 @@ pub(super) async fn start(link: Arc<Link>, tasks: &Arc<TaskRoom>, messages: &Arc
         rescue: None,
         sweep: now + FIRST_SWEEP,
         looked: now,
-        suspects: BTreeMap::new(),
+        suspects: Suspects::default(),
     };
     tokio::spawn(watch.run());
     Ok(())
@@ -217,26 +216,14 @@ impl Watch {
     async fn look_through(&mut self, tasks: &TaskRoom) -> Result<()> {
         let there = |node: &NodeName| *node == self.link.node || self.there.contains_key(node);
         let absent: Vec<NodeName> = tasks.holders().await?.into_iter().filter(|node| !there(node)).collect();
-        let now = Instant::now();
-        self.suspects = absent.into_iter().map(|node| (node, self.looked.min(now))).collect();
+        self.suspects.are(absent, self.looked);
         Ok(())
     }
 
-    /// Goes on with what suspects held of whom nothing has been heard since. A node that was cut off itself has not heard
-    /// of those who came back meanwhile: so what counts is the time in which it heard itself.
+    /// Goes on with what suspects held of whom nothing has been heard since.
     async fn judge(&mut self, tasks: &TaskRoom, messages: &NatsMessages) {
-        let now = Instant::now();
-        if !messages.hears_itself(HEARS) {
-            self.suspects.values_mut().for_each(|since| *since = now);
-            return;
-        }
-        let there = &self.there;
-        self.suspects.retain(|node, _| !there.contains_key(node));
-        let over = |since: &Instant| now.duration_since(*since) >= SUSPECTED;
-        let gone: Vec<NodeName> =
-            self.suspects.iter().filter(|(_, since)| over(since)).map(|(node, _)| node.clone()).collect();
-        for node in gone {
-            self.suspects.remove(&node);
+        let (there, hears) = (&self.there, messages.hears_itself(HEARS));
+        for node in self.suspects.gone(|node| there.contains_key(node), hears, Instant::now()) {
             self.go_on(tasks, &node, None).await;
         }
     }
