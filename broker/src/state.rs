@@ -38,6 +38,9 @@ pub enum Scope {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
+/// What the names begin with under which the runtime keeps state of its own, in any scope.
+pub const RESERVED: &str = "callboard-";
+
 impl Key {
     /// Reads a key. After the scope come one or more tokens of `[A-Za-z0-9_-]`, joined by dots.
     pub fn parse(text: &str) -> Result<Self, BadName> {
@@ -74,6 +77,12 @@ impl Key {
             (Some("team"), Some(team)) => Scope::Team(team.into()),
             _ => Scope::Global,
         }
+    }
+
+    /// Whether the runtime keeps it for itself: its name begins with [`RESERVED`]. Agents may read it and not write it.
+    pub fn is_reserved(&self) -> bool {
+        let scope = if self.0.starts_with("global.") { 1 } else { 2 };
+        self.0.split('.').nth(scope).is_some_and(|name| name.starts_with(RESERVED))
     }
 
     /// The key as text.

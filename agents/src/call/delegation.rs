@@ -104,7 +104,7 @@ impl<Res: Payload> Delegation<Res> {
     }
 
     /// The newest response of this capability to this input that any run got, when it is not older than this. It is kept
-    /// as `global.cache.<capability>.<hash>` by the delegations that declare this, and by no others.
+    /// as `global.callboard-cache.<capability>.<hash>` by the delegations that declare this, and by no others.
     pub fn or_cached(self, max_age: Duration) -> Self {
         self.instead(Fallback::Cached(max_age))
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use callboard_agents::Grant;
 use callboard_agents::host::Facts;
 use callboard_broker::BoxFuture;
-use callboard_broker::budget::ACCOUNT;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
 use callboard_broker::subject::CapabilityName;
@@ -50,8 +49,7 @@ impl Grants {
     }
 
     fn write(&self, key: &Key) -> Result<()> {
-        let own = key.as_str().split('.').nth(2) == Some(ACCOUNT) && matches!(key.scope(), Scope::Run(_));
-        if !own && self.list.iter().any(|grant| self.owns(grant, key)) {
+        if !key.is_reserved() && self.list.iter().any(|grant| self.owns(grant, key)) {
             Ok(())
         } else {
             Err(self.denied(format!("write {key}")))
@@ -214,6 +212,19 @@ mod tests {
                 assert_eq!(held.read(&parsed).is_ok(), read.contains(&key), "{grant:?} reads {key}");
                 assert_eq!(held.write(&parsed).is_ok(), write.contains(&key), "{grant:?} writes {key}");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_runtime_keeps_for_itself_is_read_and_never_written() {
+        let all = grants(&[Grant::OwnRun, Grant::Team("qa".into()), Grant::Global(String::new())]);
+        for key in ["run.r1.callboard-budget.r1", "team.qa.callboard-x", "global.callboard-breaker.a.b"] {
+            let key = Key::parse(key).unwrap();
+            assert!(all.read(&key).is_ok() && all.write(&key).is_err(), "{key}");
+        }
+        for key in ["run.r1.x.callboard-budget", "global.callboard", "team.callboard-x.y"] {
+            let key = Key::parse(key).unwrap();
+            assert!(!key.is_reserved(), "{key}");
         }
     }
 

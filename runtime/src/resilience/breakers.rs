@@ -1,7 +1,7 @@
 //! The breakers of a node, one for each capability, shared with all nodes of its broker.
 //!
 //! While a breaker is closed its node counts by itself and nothing is written. A breaker that is not is an entry of shared
-//! state, `global.breaker.<capability>`, that is changed by compare-and-set: so all nodes see one breaker, one probe passes at
+//! state, `global.callboard-breaker.<capability>`, that is changed by compare-and-set: so all nodes see one breaker, one probe passes at
 //! a time wherever it comes from, and each change is an event once.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use callboard_broker::error::{Error, Result};
 use callboard_broker::event::{BREAKER_CLOSED, BREAKER_HALF_OPENED, BREAKER_OPENED, NewEvent};
 use callboard_broker::id::NodeName;
 use callboard_broker::payload::Payload;
-use callboard_broker::state::{Expect, Key, Put, Scope, States, Write};
+use callboard_broker::state::{Expect, Key, Put, States, Write};
 use callboard_broker::subject::CapabilityName;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::breaker::{Breaker, Seen};
 
 /// Below which key of state they are.
-const PREFIX: &str = "global.breaker";
+const PREFIX: &str = "global.callboard-breaker";
 /// How often a change that met another one is tried.
 const TRIES: usize = 5;
 /// Wait before state is watched again after that ended.
@@ -112,7 +112,7 @@ impl Breakers {
 
     /// Changes the breaker that all share. None when it cannot be reached or others change it all the time.
     async fn change<T>(&self, capability: &CapabilityName, how: impl Fn(Breaker) -> (Breaker, T)) -> Option<T> {
-        let key = Key::new(&Scope::Global, &format!("breaker.{capability}")).ok()?;
+        let key = Key::parse(&format!("{PREFIX}.{capability}")).ok()?;
         for _ in 0..TRIES {
             let entry = self.broker.states.get(vec![key.clone()]).await.ok()?.pop().flatten();
             let shared = entry.as_ref().and_then(|entry| entry.value.read().ok());

@@ -19,9 +19,9 @@ pub(super) struct Earlier {
     pub(super) response: Value,
 }
 
-/// `global.cache.<capability>.<hash of the input>`.
+/// `global.callboard-cache.<capability>.<hash of the input>`.
 fn key(order: &Order) -> Result<Key> {
-    Ok(Key::new(&Scope::Global, &format!("cache.{}.{}", order.capability, order.input.content_hash()?))?)
+    Ok(Key::new(&Scope::Global, &format!("callboard-cache.{}.{}", order.capability, order.input.content_hash()?))?)
 }
 
 /// The newest response to the same work, if it is not older than `max_age`.
