@@ -133,6 +133,7 @@ macro_rules! for_each_race {
             races: a_cancel_and_a_finish_leave_one_outcome,
             races: asks_from_everywhere_get_their_own_answers,
             races: a_wait_never_misses_an_end,
+            parks: a_park_never_misses_an_end,
         }
     };
 }

@@ -126,3 +126,17 @@ pub async fn what_is_parked_is_so_after_a_crash(b: Bench) {
     b.complete(&child, json!(2)).await;
     assert_eq!(woken(&b).await.task.id, two.task.id);
 }
+
+/// Whichever comes first, the record of parking or the end that it waits for: the task comes back.
+pub async fn a_park_never_misses_an_end(b: Bench) {
+    for round in 0..20 {
+        let (parent, children) = family(&b, &format!("run-{round}"), &["one"]).await;
+        let child = woken(&b).await;
+        let on = ids(&children);
+        let (parked, ()) = tokio::join!(park(&b, &parent, &on), b.complete(&child, json!(1)));
+        parked.unwrap();
+        let again = woken(&b).await;
+        assert_eq!((&again.task.id, again.attempt), (&parent.task.id, 1), "round {round}");
+        b.complete(&again, json!("done")).await;
+    }
+}
