@@ -79,6 +79,9 @@ pub const fn is_capability(name: &str) -> bool {
     word
 }
 
+/// What the capabilities of people begin with.
+pub const HUMAN: &str = "human.";
+
 /// The name of a capability. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CapabilityName(Arc<str>);
@@ -105,7 +108,7 @@ impl CapabilityName {
 
     /// Whether people answer it, in its queue and without claiming.
     pub fn is_human(&self) -> bool {
-        self.0.starts_with("human.")
+        self.0.starts_with(HUMAN)
     }
 
     /// The capability that a subject token names.

@@ -4,12 +4,15 @@
 //! claiming anything, so any number of people look at the same questions; an answer is recorded as the task's outcome,
 //! where the first one holds.
 
-use callboard_agents::human::{PREFIX, Question};
+use std::collections::BTreeSet;
+
+use callboard_agents::human::{DEFAULT_QUEUE, PREFIX, Question};
 use callboard_broker::Broker;
 use callboard_broker::clock::Millis;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
+use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status, Task};
 use callboard_broker::tasks::{Recorded, TaskFilter, TaskView};
 use serde_json::Value;
@@ -63,13 +66,23 @@ impl Inbox {
     }
 
     /// The questions that wait, of one queue or of all, oldest first within each; at most 1,000 of a queue.
+    ///
+    /// A broker on NATS with more than 4,096 queued tasks does not say what all of its queues are: then all are `default`,
+    /// and others have to be named.
+    ///
+    /// # Errors
+    /// `Decode` for a queue that is no name.
     pub async fn open(&self, queue: Option<&str>) -> Result<Vec<Asked>> {
-        let mut open = Vec::new();
-        for (capability, _) in self.broker.tasks.depth().await? {
-            let name = capability.as_str().strip_prefix(PREFIX);
-            if name.is_none() || queue.is_some_and(|queue| name != Some(queue)) {
-                continue;
+        let named = |name: &str| CapabilityName::parse(&format!("{PREFIX}{name}"));
+        let queues = match queue {
+            Some(name) => BTreeSet::from([named(name)?]),
+            None => {
+                let known = self.broker.tasks.depth().await?.into_iter().map(|(capability, _)| capability);
+                known.filter(CapabilityName::is_human).chain([named(DEFAULT_QUEUE)?]).collect()
             }
+        };
+        let mut open = Vec::new();
+        for capability in queues {
             let status = vec![Status::Pending];
             let filter = TaskFilter { capability: Some(capability), status, ..TaskFilter::default() };
             let views = self.broker.tasks.list(filter).await?;

@@ -35,7 +35,8 @@ pub use fit::{MAX_CHOICES, MAX_WHO};
 /// How long a question waits for its answer unless it says so: 7 days. It never outlives the task that asks.
 pub const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What the capabilities of people begin with.
-pub const PREFIX: &str = "human.";
+pub use callboard_broker::subject::HUMAN as PREFIX;
+
 /// The queue that is meant when none is named.
 pub const DEFAULT_QUEUE: &str = "default";
 
@@ -45,11 +46,6 @@ pub const DEFAULT_QUEUE: &str = "default";
 /// `Decode` when the queue's name does not fit: lowercase letters, digits and dots.
 pub fn queue(name: &str) -> Result<Capability<Value, Value>, Error> {
     Capability::named(&format!("{PREFIX}{name}"))
-}
-
-/// Whether a capability is one that people answer.
-pub fn is_human(capability: &str) -> bool {
-    capability.starts_with(PREFIX)
 }
 
 /// What a person is asked: the input of a task of `human.<queue>`.

@@ -1,7 +1,7 @@
 //! `diag.effect`: posts to a URL, so that what kills and faults do to effects can be counted from outside.
 
 use callboard_agents::http::{Post, post};
-use callboard_agents::{Capability, Context, Result, Service, json, payload};
+use callboard_agents::{Capability, Context, Failure, Result, Service, json, payload};
 
 /// The most posts of one task.
 pub const MAX_TIMES: u32 = 1_000;
@@ -49,8 +49,11 @@ pub fn effect() -> Service {
 }
 
 async fn handle(ctx: Context, request: Posts) -> Result<Vec<Posted>> {
+    if request.times > MAX_TIMES {
+        return Err(Failure::permanent(format!("{} posts are more than the {MAX_TIMES} of one task", request.times)));
+    }
     let mut posted = Vec::new();
-    for n in 1..=request.times.min(MAX_TIMES) {
+    for n in 1..=request.times {
         let name = format!("post {n}");
         let key = request.key.as_ref().map(|key| if n == 1 { key.clone() } else { format!("{key}-{n}") });
         let body = json!({ "task": ctx.task_id(), "run": ctx.run_id(), "attempt": ctx.attempt(), "n": n, "key": key });

@@ -167,7 +167,7 @@ impl<'a> Check<'a> {
             problem.fix = subject::is_capability(&meant).then(|| format!("capability = \"{meant}\""));
             self.report(problem, here, None);
         } else if let Some(served) = served.filter(|served| !served.contains(&name))
-            && !human::is_human(name)
+            && !name.starts_with(human::PREFIX)
         {
             let what = format!("task \"{}\": nothing serves \"{name}\"", id);
             let mut problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name, served);
