@@ -8,6 +8,13 @@ pub(crate) fn all() -> Vec<Child> {
     std::iter::once(team::research().into()).chain(diag::all().into_iter().map(Child::from)).collect()
 }
 
+/// What a node of a broker serves unless it is told what: not `diag.effect`, with which whoever may submit tasks could have
+/// it post to any address that it reaches.
+pub(crate) fn on_a_broker() -> Vec<Child> {
+    let posts = |child: &Child| child.capabilities().iter().any(|name| name.as_str() == "diag.effect");
+    all().into_iter().filter(|child| !posts(child)).collect()
+}
+
 /// The capabilities that such a node serves, by name.
 pub(crate) fn capabilities() -> Vec<String> {
     let served = all().iter().flat_map(Child::capabilities).map(|name| name.to_string()).collect::<Vec<_>>();
@@ -19,6 +26,16 @@ pub(crate) fn capabilities() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_posts_nowhere_unless_it_is_told_to() {
+        let names = |children: Vec<Child>| -> Vec<String> {
+            children.iter().flat_map(Child::capabilities).map(|name| name.to_string()).collect()
+        };
+        let (mine, of_a_broker) = (names(all()), names(on_a_broker()));
+        let left: Vec<&String> = mine.iter().filter(|name| !of_a_broker.contains(name)).collect();
+        assert_eq!(left, if cfg!(feature = "web") { vec!["diag.effect"] } else { Vec::new() });
+    }
 
     #[test]
     fn the_whole_team_is_served() {

@@ -108,7 +108,7 @@ async fn start(of: Start, console: &Console) -> Done {
     let address = config.broker.servers.join(",");
     let asked = !config.serve.is_empty() || !config.teams.is_empty();
     let builder = Running::configured(config).verb("loglevel", log::set_level);
-    let own = if asked { Vec::new() } else { services::all() };
+    let own = if asked { Vec::new() } else { services::on_a_broker() };
     let started = own.into_iter().fold(builder, |node, service| node.serve(service)).start().await;
     let running = started.map_err(|error| match address.is_empty() {
         true => Failure::from(error),
