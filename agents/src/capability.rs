@@ -80,7 +80,7 @@ impl<Req: Payload, Res: Payload> Capability<Req, Res> {
         Door {
             capability: self.id(),
             version: self.version,
-            about: self.about,
+            about: self.about.into(),
             request: schema::<Req>(),
             response: schema::<Res>(),
         }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_door_tells_all_that_the_constant_says() {
         let door = COUNT.door();
-        assert_eq!((door.capability.as_str(), door.version, door.about), ("text.count", 2, "counts letters"));
+        assert_eq!((door.capability.as_str(), door.version, &*door.about), ("text.count", 2, "counts letters"));
         assert_eq!((&door.request["type"], &door.response["type"]), (&"string".into(), &"integer".into()));
     }
 

@@ -28,6 +28,11 @@ impl Failure {
         Self::new(Class::Permanent, why.into())
     }
 
+    /// May succeed if tried again later.
+    pub(crate) fn limited(why: impl Into<String>) -> Self {
+        Self::new(Class::RateLimited, why.into())
+    }
+
     /// Permanent, and the agent is rebuilt by its supervisor after it has answered.
     pub fn fatal(why: impl Into<String>) -> Self {
         let mut failure = Self::permanent(why);
@@ -64,6 +69,11 @@ impl Failure {
         self.remote.class
     }
 
+    /// The code under which a page explains it.
+    pub(crate) fn code_of(&self) -> &str {
+        &self.remote.code
+    }
+
     /// What travels to the caller.
     pub fn into_remote(self) -> Remote {
         *self.remote
@@ -74,7 +84,7 @@ impl Failure {
         Self::of(Remote { class, code, message, retry_after_ms: None, partial: None, fatal: false })
     }
 
-    fn of(remote: Remote) -> Self {
+    pub(crate) fn of(remote: Remote) -> Self {
         Self { remote: Box::new(remote), not_done: false }
     }
 }

@@ -3,13 +3,14 @@
 //! The runtime supplies one host, the test kit another; agents see neither. Everything is untyped here, so that generic
 //! code ends in the thin typed calls above and nothing below is compiled once per capability.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_broker::BoxFuture;
 use callboard_broker::blobs::Blobs;
 use callboard_broker::budget::Budget;
-use callboard_broker::error::{Error, Result};
+use callboard_broker::error::{Class, Error, Result};
 use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::messages::Address;
 use callboard_broker::payload::Payload;
@@ -17,6 +18,11 @@ use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Priority, Retry};
 use tokio::time::Instant;
+
+use crate::keys::is_of_doubt;
+use crate::llm::{ModelCall, Models};
+use crate::stateful::Homes;
+use crate::tool::{Desk, Does};
 
 /// The facts about a request that do not change while it is worked on.
 #[derive(Clone, Debug)]
@@ -33,8 +39,12 @@ pub struct Facts {
     pub team: Arc<str>,
     /// Counted from 1.
     pub attempt: u32,
+    /// How many there may be; 1 outside a task.
+    pub attempts: u32,
     /// When the attempt must have ended.
     pub deadline: Instant,
+    /// The model that the task names, `PROVIDER/NAME`; none: whatever its node has for the role.
+    pub model: Option<Arc<str>>,
 }
 
 /// One request to somebody else.
@@ -82,6 +92,8 @@ pub struct Order {
     pub budget: Budget,
     /// Who goes first; inherited unless set.
     pub priority: Option<Priority>,
+    /// The model that it and all below it ask, `PROVIDER/NAME`; inherited unless set.
+    pub model: Option<String>,
     /// Siblings it had to wait for, for people to see.
     pub depends_on: Vec<TaskId>,
     /// Set when it is not to be done, but recorded as skipped for this reason.
@@ -101,9 +113,15 @@ impl Order {
             retry: None,
             budget: Budget::default(),
             priority: None,
+            model: None,
             depends_on: Vec::new(),
             skipped: None,
         }
+    }
+
+    /// Whether it asks people about an effect in doubt. No budget stands in the way of that, and it outlives whoever asks.
+    pub fn is_about_doubt(&self) -> bool {
+        self.capability.is_human() && self.key.as_deref().is_some_and(is_of_doubt)
     }
 }
 
@@ -126,9 +144,24 @@ pub struct Served {
     /// Its name.
     pub capability: CapabilityName,
     /// What it is for.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// JSON Schema of its request.
     pub request: Arc<serde_json::Value>,
+}
+
+/// A call of a tool that has ended: never what was said in it.
+#[derive(Clone, Debug)]
+pub struct ToolCalled<'a> {
+    /// Its name.
+    pub tool: &'a str,
+    /// What it does.
+    pub does: Does,
+    /// How long it took.
+    pub took: Duration,
+    /// Of a failure: what retry goes by.
+    pub class: Option<Class>,
+    /// Of a failure: its code.
+    pub code: Option<&'a str>,
 }
 
 /// What the log of a task, and the logs of its earlier generations, say of a named effect.
@@ -147,6 +180,17 @@ pub enum Standing {
     Done(Payload),
 }
 
+/// The place of a child among those of its parent that are queued or at work, until it is dropped.
+#[derive(Default)]
+pub struct Place(#[expect(dead_code, reason = "held until it is dropped")] Option<Box<dyn Send + Sync>>);
+
+impl Place {
+    /// One that others wait for, given back when this guard is dropped.
+    pub fn of(guard: impl Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(guard)))
+    }
+}
+
 /// What runs an agent. Every method answers [`Error::Cancelled`] once the request has ended.
 ///
 /// # Cancellation
@@ -158,6 +202,11 @@ pub trait Host: Send + Sync + 'static {
     /// Asks and waits for the answer.
     fn ask(&self, call: Call) -> BoxFuture<'_, Result<Answer>>;
 
+    /// The chain that led to this request, itself last, each as a hop. Without one: nothing above it is known.
+    fn chain(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
     /// Notifies; done when it is in the recipient's queue.
     fn tell(&self, call: Call) -> BoxFuture<'_, Result<()>>;
 
@@ -168,8 +217,27 @@ pub trait Host: Send + Sync + 'static {
     /// task there is nothing to attach a child to: `Denied`.
     fn delegate(&self, order: Order) -> BoxFuture<'_, Result<TaskId>>;
 
+    /// Whether [`delegate`](Self::delegate) would find a child for this order, and so begin nothing new. Default: no.
+    fn has_child<'a>(&'a self, _order: &'a Order) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// Waits until one more child may be queued, and holds its place until the guard is dropped. Default: at once.
+    fn place<'a>(&'a self, _of: &'a CapabilityName) -> BoxFuture<'a, Result<Place>> {
+        Box::pin(std::future::ready(Ok(Place::default())))
+    }
+
     /// Waits until a child has ended. The slot of the waiting agent is given back meanwhile.
     fn outcome(&self, child: TaskId) -> BoxFuture<'_, Result<Outcome>>;
+
+    /// As [`outcome`](Self::outcome). The child has this place, which is given back when it has ended, also while nobody
+    /// polls the future. Default: when the future has ended.
+    fn outcome_in(&self, child: TaskId, place: Place) -> BoxFuture<'_, Result<Outcome>> {
+        Box::pin(async move {
+            let _place = place;
+            self.outcome(child).await
+        })
+    }
 
     /// Nobody waits for this child any more: it is cancelled if the handler is still at work, and left alone if the
     /// handler was itself dropped by the runtime.
@@ -179,9 +247,28 @@ pub trait Host: Send + Sync + 'static {
     /// with the same name is refused as `Decode`.
     fn recorded(&self, step: &str) -> Result<Option<Payload>>;
 
+    /// As [`recorded`](Self::recorded), for a step that says what it is made from, by its hash. An attempt gets the record
+    /// whatever it was made from; a replay compares. Default: it does not matter.
+    fn recorded_from(&self, step: &str, _input: Option<&str>) -> Result<Option<Payload>> {
+        self.recorded(step)
+    }
+
+    /// As [`recorded`](Self::recorded), where an attempt need not have made the record: a replay takes one that is not there
+    /// for one that was not made, and not for a difference. Default: [`recorded`](Self::recorded).
+    fn recorded_if_any(&self, step: &str) -> Result<Option<Payload>> {
+        self.recorded(step)
+    }
+
     /// Says that the handler does something itself (the work of a step, an effect) until the guard is dropped: a handler
     /// that only waits may lose its slot, and be parked. Default: nothing listens.
     fn busy(&self) -> Box<dyn Send + Sync> {
+        Box::new(())
+    }
+
+    /// Says that the handler waits in a line in which others stand, until the guard is dropped: its slot is lent meanwhile
+    /// to those who have waited for a child and come back, because one of them may be whom the line waits for. Default:
+    /// nothing listens.
+    fn in_line(&self) -> Box<dyn Send + Sync> {
         Box::new(())
     }
 
@@ -198,8 +285,50 @@ pub trait Host: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Books what was used already, also where that goes over a limit: no more of it is to be had then. Default: nothing
+    /// is counted.
+    fn book(&self, _spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Gives back what was spent and then not used. Default: nothing is counted.
+    fn give_back(&self, _spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The models of this node. Default: none.
+    fn models(&self) -> Option<Arc<Models>> {
+        None
+    }
+
+    /// A call of a model has ended. Default: nothing listens.
+    fn modelled(&self, _call: &ModelCall<'_>) {}
+
+    /// The tools of this request, and what it knows. Default: none.
+    fn desk(&self) -> Option<Arc<Desk>> {
+        None
+    }
+
+    /// Whether a tool may be called now; its circuit is open when it failed too often. Default: always.
+    ///
+    /// # Errors
+    /// `Unavailable` when it may not.
+    fn admits_tool<'a>(&'a self, _tool: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// A call of a tool has ended. Default: nothing listens.
+    fn tooled<'a>(&'a self, _call: &'a ToolCalled<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Shared state, as far as this agent may reach it.
     fn states(&self) -> Arc<dyn States>;
+
+    /// Where the states of stateful agents are awake. Default: nobody else has a part in them.
+    fn homes(&self) -> Option<Arc<dyn Homes>> {
+        None
+    }
 
     /// Where the large bodies of clients are, when clients and nodes have no file system in common. Then no path and no
     /// private address that a client names may be opened. Default: none.

@@ -17,14 +17,43 @@ impl ChildKeys {
     /// The key that the caller chose, or one made of capability, hash of the input and how many identical calls came
     /// before in this attempt.
     pub fn key(&mut self, order: &Order) -> Result<String> {
+        let key = self.next(order)?;
+        if order.key.is_none() {
+            *self.twins.entry(work(order)?).or_default() += 1;
+        }
+        Ok(key)
+    }
+
+    /// The key that this order would get now.
+    pub fn next(&self, order: &Order) -> Result<String> {
         if let Some(key) = &order.key {
             return Ok(key.clone());
         }
-        let work = format!("{}:{}", order.capability, order.input.content_hash()?);
-        let before = self.twins.entry(work.clone()).or_default();
-        *before += 1;
-        Ok(if *before == 1 { work } else { format!("{work}:{before}") })
+        let work = work(order)?;
+        Ok(match self.twins.get(&work) {
+            None => work,
+            Some(before) => format!("{work}:{}", before + 1),
+        })
     }
+}
+
+/// What the keys of questions about effects in doubt begin with.
+const DOUBT: &str = "doubt:";
+
+/// The key of a question about an effect in doubt: which effect, how often it was begun, how often it was asked.
+#[must_use]
+pub fn of_doubt(effect: &str, intents: u32, ask: u32) -> String {
+    format!("{DOUBT}{effect}:{intents}:{ask}")
+}
+
+/// Whether a key is one of those.
+#[must_use]
+pub fn is_of_doubt(key: &str) -> bool {
+    key.starts_with(DOUBT)
+}
+
+fn work(order: &Order) -> Result<String> {
+    Ok(format!("{}:{}", order.capability, order.input.content_hash()?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@
 //! | [`agent`], [`mod@stateful`] | agents, and agents with a state that survives crashes |
 //! | [`context`], [`call`], [`group`], [`updates`] | what an agent may use, and calls as values |
 //! | [`human`] | people as workers |
+//! | [`llm`] | language models |
+//! | [`tool`] | what agents and models may have done: tools, their rules, and the loop |
 //! | `http` (feature `web`) | posting to an address, and what a failure means |
+//! | `reach` (feature `web`) | addresses that may be opened |
 //! | [`failure`] | what a handler gives up with |
 //! | [`service`], [`host`], [`keys`] | the seam to whoever runs agents, untyped |
 //! | `testing` (feature `testing`) | the world of an agent under test |
@@ -38,8 +41,12 @@ pub mod host;
 pub mod http;
 pub mod human;
 pub mod keys;
+pub mod llm;
+pub mod net;
 pub mod payload;
 pub mod prompt;
+#[cfg(feature = "web")]
+pub mod reach;
 mod serve;
 pub mod service;
 pub mod source;
@@ -48,6 +55,7 @@ pub mod stateful;
 pub mod team;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tool;
 pub mod topic;
 pub mod updates;
 

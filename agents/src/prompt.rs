@@ -83,6 +83,15 @@ pub fn request(
     Ok(Request { body, in_words: true })
 }
 
+/// What a request asks in words; none when it has no field for them.
+pub fn words(door: &Door, request: &Value) -> Option<String> {
+    match (request, marked(&door.request, FIELD)) {
+        (Value::String(text), _) => Some(text.clone()),
+        (_, Some(field)) => request[field].as_str().map(str::to_owned),
+        (_, None) => None,
+    }
+}
+
 /// What a response says in words; none when it has no field for it, so that all of it is the answer.
 pub fn answer(door: &Door, response: &Value) -> Option<String> {
     match (response, marked(&door.response, ANSWER)) {
@@ -90,6 +99,25 @@ pub fn answer(door: &Door, response: &Value) -> Option<String> {
         (_, Some(field)) => response[field].as_str().map(str::to_owned),
         (_, None) => None,
     }
+}
+
+/// The request with these sources, where it has a place for sources and names none.
+pub fn with_sources(door: &Door, body: Value, sources: &[String]) -> Value {
+    match (marked(&door.request, ATTACHMENTS), body) {
+        (Some(place), Value::Object(object)) => {
+            let named = object.get(place).and_then(Value::as_array).is_some_and(|named| !named.is_empty());
+            with_files(object, (!named).then_some(place), sources)
+        }
+        (_, body) => body,
+    }
+}
+
+/// Whether a request names no source although its capability reads some: then what that reads is on its own node, and
+/// nothing that a stranger may have read.
+pub fn lacks_sources(door: &Door, body: &Value) -> bool {
+    let Some(place) = marked(&door.request, ATTACHMENTS) else { return false };
+    let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    !some(&body[place]) && some(&door.request["properties"][place]["default"])
 }
 
 /// The files after those that the request names already.
@@ -161,6 +189,36 @@ mod tests {
     }
 
     #[test]
+    fn sources_stand_in_where_a_request_names_none() {
+        let (door, bare) =
+            (Capability::<Ask, Said>::new("x.ask").door(), Capability::<Bare, u32>::new("x.bare").door());
+        let usual = ["blob:1".to_owned()];
+        let asked = |sources: Value| json!({ "question": "Who?", "sources": sources });
+        assert_eq!(with_sources(&door, json!({ "question": "Who?" }), &usual), asked(json!(["blob:1"])));
+        assert_eq!(with_sources(&door, asked(json!([])), &usual), asked(json!(["blob:1"])));
+        assert_eq!(with_sources(&door, asked(json!(["http://x"])), &usual), asked(json!(["http://x"])));
+        assert_eq!(with_sources(&bare, json!({ "number": 7 }), &usual), json!({ "number": 7 }));
+    }
+
+    #[test]
+    fn a_request_lacks_sources_where_it_would_read_those_of_the_node() {
+        #[payload]
+        struct Local {
+            #[serde(default = "here")]
+            #[schemars(extend("x-attachments" = true))]
+            sources: Vec<String>,
+        }
+        fn here() -> Vec<String> {
+            vec![".".into()]
+        }
+        let door = Capability::<Local, Said>::new("x.local").door();
+        assert!(lacks_sources(&door, &json!({})) && lacks_sources(&door, &json!({ "sources": [] })));
+        assert!(!lacks_sources(&door, &json!({ "sources": ["http://x"] })));
+        let needs_none = Capability::<Ask, Said>::new("x.ask").door();
+        assert!(!lacks_sources(&needs_none, &json!({ "question": "Who?" })));
+    }
+
+    #[test]
     fn what_takes_no_words_or_files_says_so() {
         let door = Capability::<Bare, u32>::new("x.bare").door();
         let of = |text: &str, files: Vec<String>| request(&door, text, files, |body| body.fits::<Bare>());
@@ -180,6 +238,8 @@ mod tests {
         let plain = Capability::<String, String>::new("x.plain").door();
         assert_eq!(answer(&plain, &json!("He.")).as_deref(), Some("He."));
         assert_eq!(request(&plain, "Who?", vec![], |body| body.fits::<String>()).unwrap().body, json!("Who?"));
+        assert_eq!(words(&door, &json!({ "question": "Who?" })).as_deref(), Some("Who?"));
+        assert_eq!(words(&plain, &json!("Who?")).as_deref(), Some("Who?"));
         let bare = Capability::<Bare, Bare>::new("x.bare").door();
         assert_eq!(answer(&bare, &json!({ "number": 1 })), None);
     }

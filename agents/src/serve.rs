@@ -119,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_function_and_a_closure_are_agents_and_a_service_is_named_after_its_capability() {
         let service = SHOUT.by_fn(shout);
-        assert_eq!((service.name(), service.doors()[0].about), ("text.shout", "says it louder"));
+        assert_eq!((service.name(), &*service.doors()[0].about), ("text.shout", "says it louder"));
         assert_eq!(call(&service, "a").await.unwrap(), "A");
         assert_eq!(call(&SHOUT.by_fn(|_ctx, text| async move { Ok(text + "!") }), "a").await.unwrap(), "a!");
     }

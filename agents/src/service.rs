@@ -3,6 +3,7 @@
 //! The typed world ends here. [`Service`] is data and one erased handler per capability; the runtime reads it and
 //! nothing in the runtime is generic over a user's types.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use callboard_broker::BoxFuture;
 use callboard_broker::error::Error;
 use callboard_broker::messages::QUEUE;
 use callboard_broker::payload::Payload;
-use callboard_broker::subject::CapabilityName;
-use callboard_broker::task::Task;
+use callboard_broker::subject::{BadName, CapabilityName};
+use callboard_broker::task::{Serving, Task, VERSION_WAIT, Version};
 use serde_json::Value;
 
 use crate::{Context, Failure};
@@ -65,7 +66,7 @@ pub struct Door {
     /// Version of the contract.
     pub version: u32,
     /// What it is for.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// JSON Schema of the request.
     pub request: Arc<Value>,
     /// JSON Schema of the response.
@@ -124,6 +125,8 @@ pub enum Grant {
     Global(String),
     /// Read, not write, the keys that start so (`global.prices`).
     Read(String),
+    /// Call this [tool](crate::tool), or all below a prefix that ends in `.*`; `*` is all of them.
+    Tool(String),
 }
 
 /// One agent, or a pool of them, and how it is to be run. A value, so that a node and a supervisor take the same thing.
@@ -136,6 +139,8 @@ pub struct Service {
     pub(crate) options: ServiceOptions,
     /// What the agent cannot do without, whatever else it is granted.
     needs: Vec<Grant>,
+    /// A version that is none.
+    wrong: Option<BadName>,
 }
 
 /// How a service is run.
@@ -145,6 +150,10 @@ pub struct ServiceOptions {
     pub workers: usize,
     /// Requests at a time per cell. Default 1.
     pub concurrency: usize,
+    /// How many of the slots of all cells of this node [bulk](callboard_broker::task::Priority::Bulk) tasks leave free, so
+    /// that what is more urgent finds one at once; one is always left to bulk. None, the default: an eighth of the slots and
+    /// at least one, but none of fewer than four.
+    pub reserve: Option<usize>,
     /// Bound on what waits and runs together. Default 1,024.
     pub queue: usize,
     /// The most one request may take; none: what its caller allows.
@@ -159,6 +168,25 @@ pub struct ServiceOptions {
     pub team: Option<Arc<str>>,
     /// Broadcasts it listens to.
     pub hears: Vec<Hearing>,
+    /// The agent's version. Default: none.
+    pub version: Option<Version>,
+    /// Whether it goes on with tasks that older versions began. Default: not.
+    pub migrates: bool,
+    /// How long a task waits that it may not take, before it is given up. Default 1 h.
+    pub version_wait: Duration,
+}
+
+impl ServiceOptions {
+    /// How many of `slots` are kept free of bulk.
+    pub fn reserve(&self, slots: usize) -> usize {
+        self.reserve.unwrap_or(if slots < 4 { 0 } else { (slots / 8).max(1) })
+    }
+
+    /// The version in terms of the store.
+    pub fn serving(&self) -> Option<Serving> {
+        let (migrates, wait) = (self.migrates, self.version_wait);
+        self.version.clone().map(|version| Serving { version, migrates, wait })
+    }
 }
 
 impl Default for ServiceOptions {
@@ -166,6 +194,7 @@ impl Default for ServiceOptions {
         Self {
             workers: 1,
             concurrency: 1,
+            reserve: None,
             queue: QUEUE,
             deadline: None,
             restart: Restart::default(),
@@ -173,6 +202,9 @@ impl Default for ServiceOptions {
             grants: vec![Grant::OwnRun, Grant::AnyCapability],
             team: None,
             hears: Vec::new(),
+            version: None,
+            migrates: false,
+            version_wait: VERSION_WAIT,
         }
     }
 }
@@ -181,7 +213,7 @@ impl Service {
     /// Erased code behind `doors`; `start` makes one handler per door.
     pub fn new(doors: Vec<Door>, start: Start) -> Self {
         let name = doors.first().map_or_else(|| "agent".into(), |door| door.capability.as_str().into());
-        Self { name, doors, start, options: ServiceOptions::default(), needs: Vec::new() }
+        Self { name, doors, start, options: ServiceOptions::default(), needs: Vec::new(), wrong: None }
     }
 
     /// The agent's name.
@@ -222,6 +254,14 @@ impl Service {
         self
     }
 
+    /// How many of the slots of all cells of this node [bulk](callboard_broker::task::Priority::Bulk) tasks leave free, so
+    /// that what is more urgent finds one at once; 0: none. One is always left to bulk. Default: an eighth of the slots and
+    /// at least one, but none of fewer than four.
+    pub fn reserve(mut self, slots: usize) -> Self {
+        self.options.reserve = Some(slots);
+        self
+    }
+
     /// How many requests may wait and run together; the next one is `Busy`. Default 1,024.
     pub fn queue(mut self, n: usize) -> Self {
         self.options.queue = n.max(1);
@@ -253,11 +293,54 @@ impl Service {
         self
     }
 
+    /// Tools that the agent may call, by name or by family (`docs.*`), beside what it is granted otherwise. Default: none.
+    pub fn tools<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.options.grants.extend(patterns.into_iter().map(|pattern| Grant::Tool(pattern.into())));
+        self
+    }
+
     /// What the agent cannot do without, beside what it is granted otherwise.
     pub(crate) fn needs(mut self, grant: Grant) -> Self {
         self.needs.push(grant.clone());
         self.options.grants.push(grant);
         self
+    }
+
+    /// The version of the agent, such as `2` or `2026.11.3`. A task stays with the version that began it: its log holds
+    /// answers to what that version asked. So nodes can be upgraded one by one; what they hand back goes to a node that
+    /// still serves its version, or [waits](Self::version_wait) for one. Default: none, and then every agent takes what no
+    /// version began.
+    ///
+    /// 1 to 40 letters, digits, `.`, `_`, `+` and `-`; a node does not start with another. Of two versions `1.10` is newer
+    /// than `1.9`.
+    pub fn version(mut self, version: &str) -> Self {
+        let version = Version::parse(version);
+        self.wrong = version.as_ref().err().cloned();
+        self.options.version = version.ok();
+        self
+    }
+
+    /// Goes on with tasks that older versions began, with their logs. Where it asks for something else than what is
+    /// recorded under a key, the task fails with `Diverged`, which names the key; what it asks for anew is done anew. Not
+    /// with those of newer versions. Default: it takes what its own version began.
+    pub fn migrates(mut self) -> Self {
+        self.options.migrates = true;
+        self
+    }
+
+    /// How long a task that it may not take waits for a node that serves its version, after the last has gone; then it is
+    /// a dead letter, with CB0036. Default 1 h.
+    pub fn version_wait(mut self, wait: Duration) -> Self {
+        self.options.version_wait = wait;
+        self
+    }
+
+    /// Whether its version is one.
+    ///
+    /// # Errors
+    /// [`BadName`], with what was given.
+    pub fn check(&self) -> Result<(), BadName> {
+        self.wrong.clone().map_or(Ok(()), Err)
     }
 
     /// The team whose state `StateKey::team` means. Default: the supervisor above it.

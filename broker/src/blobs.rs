@@ -1,7 +1,11 @@
 //! The contract for large bodies: kept once under the hash of their bytes, and the same wherever they are read.
 //!
 //! What a client wants nodes to read goes here, because a node never opens a client's path. The embedded wings have no
-//! such room: there client and node share a file system.
+//! such room of their own: there client and node share a file system. A process that takes in files of others beside one
+//! gives it a `Folder`, and from then on opens no client's path either.
+
+#[cfg(feature = "blobs")]
+mod folder;
 
 use std::fmt;
 
@@ -9,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
 use crate::error::{Error, Result};
+
+#[cfg(feature = "blobs")]
+pub use folder::{Folder, KEPT, MAX_KEPT};
 
 /// The largest body that is kept: 256 MiB.
 pub const MAX_BLOB: usize = 256 << 20;

@@ -12,6 +12,9 @@
 //! | `CB03xx` | sources and documents |
 //! | `CB04xx` | the command line |
 //! | `CB05xx` | faults of Callboard itself |
+//! | `CB06xx` | language models |
+//! | `CB07xx` | tools |
+//! | `CB08xx` | what stands round language models, and doors |
 
 /// A code with its title and its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +101,12 @@ codes! {
     LOOP = "CB0034";
     /// a budget is used up
     EXHAUSTED = "CB0035";
+    /// nobody serves the version that began the task
+    VERSION = "CB0036";
+    /// the task took its process down
+    DEADLY = "CB0037";
+    /// people did not approve it
+    REJECTED = "CB0040";
 
     /// the file is not valid TOML
     SYNTAX = "CB0100";
@@ -205,6 +214,54 @@ codes! {
 
     /// Callboard itself has a fault
     INTERNAL = "CB0500";
+
+    /// the model answered with an error
+    MODEL_FAILED = "CB0601";
+    /// the provider of the model wants fewer requests
+    MODEL_LIMITED = "CB0602";
+    /// the model cannot be reached
+    MODEL_AWAY = "CB0603";
+    /// the answer of the model broke off
+    MODEL_BROKE = "CB0604";
+    /// the answer of the model has not the form that was asked for
+    MODEL_FORM = "CB0605";
+    /// the provider of the model wants a key
+    MODEL_KEY = "CB0606";
+
+    /// the agent was not granted this tool
+    TOOL_DENIED = "CB0701";
+    /// there is no such tool
+    TOOL_UNKNOWN = "CB0702";
+    /// the arguments do not fit the tool
+    TOOL_ARGUMENTS = "CB0703";
+    /// what the request knows may not reach this tool
+    TOOL_TAINTED = "CB0704";
+    /// a limit of the tool is reached
+    TOOL_LIMIT = "CB0705";
+    /// the model asked for tools without end
+    TOOL_TURNS = "CB0706";
+    /// the tool failed
+    TOOL_FAILED = "CB0707";
+    /// the address is not one that the tool may open
+    TOOL_ADDRESS = "CB0708";
+    /// the path is not one that the tool may open
+    TOOL_PATH = "CB0709";
+    /// the statement is not one that the tool may run
+    TOOL_STATEMENT = "CB0710";
+    /// the MCP server is not there
+    MCP_AWAY = "CB0711";
+
+    /// the provider of the model is left alone for a while
+    MODEL_RESTING = "CB0801";
+    /// there was no place under the rate limit of the model in time
+    MODEL_NO_PLACE = "CB0802";
+    /// the task names a model that its node does not allow
+    MODEL_NOT_ALLOWED = "CB0803";
+
+    /// a door that others reach has no key
+    OPEN_DOOR = "CB0821";
+    /// the address cannot be listened on
+    LISTEN = "CB0822";
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub enum Reason {
     Failed,
     /// It was claimed as often as it may, and no attempt came to an end.
     TooManyClaims,
+    /// It came in the name of a node that did not send it.
+    Spoofed,
 }
 
 /// The dead letters that this process has kept since it began, by reason in the order of [`Reason::ALL`].
@@ -39,7 +41,8 @@ pub fn kept() -> impl Iterator<Item = (Reason, u64)> {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::NoRecipient, Self::Expired, Self::Undecodable, Self::Failed, Self::TooManyClaims];
+    pub const ALL: [Self; 6] =
+        [Self::NoRecipient, Self::Expired, Self::Undecodable, Self::Failed, Self::TooManyClaims, Self::Spoofed];
 
     /// Counts one that was kept for this reason.
     pub(crate) fn count(self) {
@@ -54,6 +57,7 @@ impl Reason {
             Self::Undecodable => "undecodable",
             Self::Failed => "failed",
             Self::TooManyClaims => "too_many_claims",
+            Self::Spoofed => "spoofed",
         }
     }
 }

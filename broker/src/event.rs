@@ -38,6 +38,11 @@ pub const BREAKER_HALF_OPENED: &str = "breaker.half_opened";
 /// A capability that was given a rest is well again.
 pub const BREAKER_CLOSED: &str = "breaker.closed";
 
+/// A tool is about to be called: published before it is.
+pub const TOOL_CALLED: &str = "tool.called";
+/// A tool was not called for an agent, or for the model behind it, that asked for it.
+pub const TOOL_REFUSED: &str = "tool.refused";
+
 /// The longest name of a type.
 pub const MAX_TYPE: usize = 80;
 

@@ -18,8 +18,9 @@ use crate::messages::{Address, Message};
 use crate::payload::{MAX_PAYLOAD, Payload};
 use crate::queue::{Place, Spent};
 use crate::state::{Change, Scope};
+use crate::suspect::Death;
 use crate::task::{Outcome, Status, Task};
-use crate::tasks::{MAX_PARK, Park};
+use crate::tasks::{Child, MAX_PARK, Park};
 
 /// Who says what the wing itself decided.
 pub const SELF: &str = "callboard";
@@ -33,12 +34,14 @@ pub struct Stood {
     pub claims: u32,
     /// Who held it, and since when.
     pub held: Option<(NodeName, Millis)>,
+    /// The deaths of processes that count against it.
+    pub deaths: Vec<Death>,
 }
 
 impl From<&Place> for Stood {
     fn from(place: &Place) -> Self {
         let held = place.held.as_ref().map(|held| (held.node.clone(), held.since));
-        Self { attempts: place.item.attempts(), claims: place.item.claims, held }
+        Self { attempts: place.item.attempts(), claims: place.item.claims, held, deaths: Vec::new() }
     }
 }
 
@@ -166,8 +169,8 @@ pub fn changed(change: &Change) -> NewEvent {
     NewEvent {
         kind: event::CONTEXT_UPDATED.into(),
         agent: change.by.clone(),
-        run: change.task.as_ref().map(|(task, _)| task.run()).or(scope),
-        task: change.task.as_ref().map(|(task, _)| task.clone()),
+        run: change.task.as_ref().map(|by| by.task.run()).or(scope),
+        task: change.task.as_ref().map(|by| by.task.clone()),
         payload: Payload::of(payload),
     }
 }
@@ -181,22 +184,48 @@ pub fn not_before(now: Millis, delay: Duration) -> Millis {
 /// The dead letter and the outcome of a task that the queue found spent; the letter is stored first.
 pub fn spent(task: &Task, stood: &Stood, why: Spent, now: Millis) -> (NewDeadLetter, Outcome) {
     let (reason, status, error) = match why {
-        Spent::Expired => {
-            (Reason::Expired, Status::Expired, remote(code::EXPIRED, "its deadline passed before it was done".into()))
-        }
+        Spent::Expired => (Reason::Expired, Status::Expired, task.overdue()),
         Spent::TooManyClaims => {
             let message = format!("it was claimed {} times and no attempt came to an end", stood.claims);
             (Reason::TooManyClaims, Status::Failed, remote(code::ATTEMPTS, message))
         }
+        Spent::Unserved(version) => {
+            let message = format!("version {version} of its agent began it, and nobody serves that any more");
+            (Reason::NoRecipient, Status::Failed, remote(code::VERSION, message))
+        }
+        Spent::Deadly => (Reason::TooManyClaims, Status::Failed, remote(code::DEADLY, deadly(&stood.deaths))),
     };
     let letter = dead_task(task, reason, Some(error.message.clone()));
     (letter, decided(task, stood, status, error, now))
+}
+
+/// The deaths for which a task is given up, in words.
+fn deadly(deaths: &[Death]) -> String {
+    let (first, last) = (deaths.first().map_or(0, |death| death.at), deaths.last().map_or(0, |death| death.at));
+    let mut nodes: Vec<&str> = deaths.iter().map(|death| death.node.as_str()).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let (nodes, times) = (nodes.join(", "), deaths.len());
+    let within = Duration::from_millis(last.saturating_sub(first));
+    format!("{times} times its process died while it ran alone, on {nodes}, within {:.1} s", within.as_secs_f64())
 }
 
 /// The outcome of a task that was cancelled.
 pub fn cancelled(task: &Task, stood: &Stood, by: &str, now: Millis) -> Outcome {
     let error = Remote { class: Class::Cancelled, ..remote(code::CANCELLED, by.into()) };
     decided(task, stood, Status::Cancelled, error, now)
+}
+
+/// The outcome with which a child is stored; none when it is to be done.
+///
+/// # Errors
+/// `Decode` when it is of another task or not final; `TooLarge`.
+pub fn stored_with(child: &Child, now: Millis) -> Result<Option<Outcome>> {
+    match child {
+        Child::Queued(_) => Ok(None),
+        Child::Skipped(task, why) => Ok(Some(skipped(task, why, now))),
+        Child::Ended(task, outcome) => conclusion(task, (**outcome).clone()).map(Some),
+    }
 }
 
 /// The outcome of a task that was stored as not to be begun.

@@ -13,8 +13,10 @@
 //! | [`budget`], [`lineage`] | what a task may use, and whom it came through |
 //! | [`task`], [`event`], [`dead_letter`] | the documents |
 //! | [`queue`], [`facts`], [`request`] | what the wings decide, say and correlate alike |
+//! | [`suspect`] | which task it was that took its process down |
 //! | [`tasks`], [`messages`], [`mod@state`], [`events`] | the contracts |
 //! | [`blobs`] | large bodies, where nodes have no file system in common |
+//! | [`values`] | large values, cut into pieces that are stored once |
 //! | [`memory`], [`sqlite`] | the wings |
 //! | [`faulty`] | any wing behind a bad line, for tests |
 
@@ -49,10 +51,12 @@ pub mod request;
 pub mod sqlite;
 pub mod state;
 pub mod subject;
+pub mod suspect;
 pub mod task;
 pub mod tasks;
 mod told;
 pub mod trace;
+pub mod values;
 
 /// A future behind a pointer: the contracts are trait objects, and one allocation a call is far below what a store or a
 /// network costs.

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use crate::BoxFuture;
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
+use crate::lineage;
 use crate::payload::Payload;
 use crate::request::Asker;
 use crate::subject::CapabilityName;
+use crate::task::Serving;
 use crate::trace::TraceContext;
 
 /// How long an ask waits for its answer, unless it says so: 30 s.
@@ -97,6 +99,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Whether it is an ask, and this agent one of those on its chain who asked and wait for what comes of it.
+    pub fn came_through(&self, agent: &str) -> bool {
+        let waits = |hop: &Arc<str>| lineage::agent_of(hop) == Some(agent);
+        self.reply.is_some() && lineage::that_wait(&self.message.hops).iter().any(waits)
+    }
+
     /// Gives it up: it becomes a dead letter and its sender, if it waits, gets an error.
     pub fn refuse(self, reason: Reason, why: &str) {
         let error = match reason {
@@ -189,6 +197,11 @@ pub trait Inbox: Send + Sync {
     /// its asker no longer wants is passed over. Dropping the future loses nothing.
     fn next(&self) -> BoxFuture<'_, Incoming>;
 
+    /// The next ask that came through this agent: one on its chain asked, and waits for what comes of it. As
+    /// [`next`](Self::next) otherwise. A recipient that has no place left for others must have one for these, or both
+    /// would wait for each other.
+    fn next_through<'a>(&'a self, agent: &'a str) -> BoxFuture<'a, Incoming>;
+
     /// How full the queue is, without asking anybody.
     fn fill(&self) -> Fill;
 }
@@ -227,6 +240,10 @@ pub trait Messages: Send + Sync {
     /// Opens the queue of an address, or another handle on the one that is open. `limit` bounds what waits and runs
     /// together; the first to open decides. Who serves no more says so by [`close`](Messages::close).
     fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox>;
+
+    /// Says to others which version serves a capability here, for tasks that a version began. Where there are no others it
+    /// says nothing.
+    fn serves_version(&self, _capability: &CapabilityName, _serving: &Serving) {}
 
     /// Takes one `serve` back. The last one closes the queue: asks that wait in it are answered with `Undelivered`,
     /// notifications become dead letters (`no_recipient`), and handles on it receive nothing any more.

@@ -121,7 +121,11 @@ impl Payload {
 
     /// A hash of the value that is the same for every spelling of it (order of keys, white space).
     pub fn content_hash(&self) -> Result<String, Error> {
-        let canonical = self.value()?.to_string();
+        let mut value = self.value()?;
+        // Whether a map is sorted by itself depends on features of a library that somebody else may have switched on, and
+        // nodes of different builds must find the same children.
+        value.sort_all_objects();
+        let canonical = value.to_string();
         Ok(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, canonical.as_bytes()).simple().to_string())
     }
 }
@@ -228,6 +232,8 @@ mod tests {
         let text = Payload::from_json(r#" {"text": "x"} "#).unwrap();
         assert_eq!(value, text);
         assert_eq!(value.content_hash().unwrap(), text.content_hash().unwrap());
+        let hash = |text: &str| Payload::from_json(text).unwrap().content_hash().unwrap();
+        assert_eq!(hash(r#"{"b": [{"d": 1, "c": 2}], "a": 3}"#), hash(r#"{"a":3,"b":[{"c":2,"d":1}]}"#));
         assert_eq!(text.take::<Doc>().unwrap(), Doc { text: "x".into() });
         assert_eq!(value.take::<serde_json::Value>().unwrap(), json!({"text": "x"}));
     }

@@ -152,6 +152,31 @@ pub enum Expect {
     Version(u64),
 }
 
+/// In which task something was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(TaskId, u32)", into = "(TaskId, u32)")]
+pub struct Author {
+    /// The task.
+    pub task: TaskId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// The number of the last record of the task's log that this attempt had seen; 0: none, or not known. Stores keep it
+    /// beside the pair of the others, which is all that older versions read.
+    pub record: u64,
+}
+
+impl From<(TaskId, u32)> for Author {
+    fn from((task, attempt): (TaskId, u32)) -> Self {
+        Self { task, attempt, record: 0 }
+    }
+}
+
+impl From<Author> for (TaskId, u32) {
+    fn from(author: Author) -> Self {
+        (author.task, author.attempt)
+    }
+}
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Write {
@@ -163,9 +188,9 @@ pub struct Write {
     pub value: Option<Payload>,
     /// Who writes.
     pub by: String,
-    /// The task on whose behalf, and its attempt.
+    /// The task on whose behalf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<(TaskId, u32)>,
+    pub task: Option<Author>,
 }
 
 /// The answer to a write.
@@ -214,9 +239,9 @@ pub struct Change {
     pub by: String,
     /// When.
     pub at: Millis,
-    /// The task on whose behalf, and its attempt.
+    /// The task on whose behalf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<(TaskId, u32)>,
+    pub task: Option<Author>,
 }
 
 /// A point in the history of all state.

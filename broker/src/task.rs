@@ -16,6 +16,12 @@ use crate::payload::Payload;
 use crate::subject::CapabilityName;
 use crate::trace::TraceContext;
 
+mod log;
+mod version;
+
+pub use log::{Entry, Record, Release, failures};
+pub use version::{BegunBy, Serving, VERSION_WAIT, Version, may_take};
+
 /// How long a task may take in all, unless it says so: 24 h.
 pub const DEFAULT_DEADLINE_MS: Millis = 24 * 3600 * 1000;
 /// Failures after which a task is `failed`, unless it says so.
@@ -31,12 +37,12 @@ pub const MAX_HANDOUTS: u32 = 1_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Before all others.
+    /// Before all others: of 16 tasks that are handed out while all three wait, 12.
     High,
-    /// The default.
+    /// The default: 3 of those 16.
     #[default]
     Normal,
-    /// When there is nothing else to do.
+    /// When there is nothing else to do, and 1 of those 16.
     Bulk,
 }
 
@@ -91,6 +97,10 @@ pub struct Task {
     /// Who goes first.
     #[serde(default)]
     pub priority: Priority,
+    /// The language model that it and all below it ask, `PROVIDER/NAME`, as far as their nodes allow it; none: as their
+    /// nodes are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// When it was submitted.
     pub created_at: Millis,
     /// When all attempts must have ended.
@@ -107,6 +117,9 @@ pub struct Task {
     /// What those above it were asked for, root first: a child that repeats one of them would close a loop.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<Link>,
+    /// Where what its parent knew came from when it was delegated: tools, documents, other agents, shared state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
     /// What it and all below it may use.
     #[serde(default, skip_serializing_if = "Budget::is_default")]
     pub budget: Budget,
@@ -116,6 +129,18 @@ pub struct Task {
     /// Who submitted it: an agent, or a client's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// Whose records it begins with, when it is a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<Forked>,
+}
+
+/// Where a fork leaves the log of another task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forked {
+    /// The task whose records it begins with.
+    pub task: TaskId,
+    /// The last record that it has from there; 0: none.
+    pub upto: u64,
 }
 
 impl Task {
@@ -135,15 +160,64 @@ impl Task {
             generation: 1,
             retry_of: None,
             priority: Priority::Normal,
+            model: None,
             created_at: now,
             deadline: now + DEFAULT_DEADLINE_MS,
             timeout_ms: None,
             retry: Retry::default(),
             ancestors: Vec::new(),
             lineage: Vec::new(),
+            origins: Vec::new(),
             budget: Budget::default(),
             traceparent: None,
             from: None,
+            forked: None,
+        }
+    }
+
+    /// This root with a budget, whose wall time counts from when it was submitted. Without a deadline of its own it has
+    /// all of that time.
+    #[must_use]
+    pub fn budgeted(self, budget: Budget) -> Self {
+        let budget = budget.begun(self.created_at);
+        let is_default = self.deadline == self.created_at.saturating_add(DEFAULT_DEADLINE_MS);
+        let deadline = match budget.until {
+            Some(until) if is_default => until,
+            Some(until) => self.deadline.min(until),
+            None => self.deadline,
+        };
+        Self { budget, deadline, ..self }
+    }
+
+    /// Whether its deadline is that of the wall time of its run.
+    pub fn is_last_call(&self) -> bool {
+        self.budget.until.is_some_and(|until| until <= self.deadline)
+    }
+
+    /// Why it is ended when its deadline has passed: that, or that the wall time of its run is used up.
+    pub fn overdue(&self) -> Remote {
+        let error = match self.budget.wall_ms {
+            Some(wall) if self.is_last_call() => {
+                let root = self.ancestors.first().unwrap_or(&self.id).as_str().into();
+                let (what, limit) = match wall % 1_000 {
+                    0 => ("seconds of wall time", wall / 1_000),
+                    _ => ("milliseconds of wall time", wall),
+                };
+                Error::Exhausted { what: what.into(), limit, root }
+            }
+            _ => Error::Expired,
+        };
+        let message = match error {
+            Error::Expired => "its deadline passed before it was done".to_owned(),
+            ref used_up => used_up.to_string(),
+        };
+        Remote {
+            class: Class::Permanent,
+            code: error.code().into(),
+            message,
+            retry_after_ms: None,
+            partial: None,
+            fatal: false,
         }
     }
 
@@ -159,6 +233,7 @@ impl Task {
             parent: Some(self.id.clone()),
             key: Some(key.into()),
             priority: self.priority,
+            model: self.model.clone(),
             deadline: self.deadline,
             ancestors,
             budget: self.budget,
@@ -183,6 +258,10 @@ impl Task {
             parent: parent.map(|p| p.id.clone()),
             created_at: now,
             deadline,
+            budget: match parent {
+                Some(parent) => Budget { until: parent.budget.until, ..self.budget },
+                None => self.budget.begun(now),
+            },
             ..self.clone()
         }
     }
@@ -301,7 +380,9 @@ impl Outcome {
         match self.status {
             Status::Completed => Ok(self.output),
             Status::Cancelled => Err(Error::Cancelled { by: why(&self.error, "somebody").into() }),
-            Status::Expired => Err(Error::Expired),
+            Status::Expired if self.error.as_ref().is_none_or(|error| error.code != code::EXHAUSTED) => {
+                Err(Error::Expired)
+            }
             _ => Err(Error::Failed {
                 to: self.capability.as_str().into(),
                 failure: Box::new(self.error.unwrap_or(Remote {
@@ -315,118 +396,4 @@ impl Outcome {
             }),
         }
     }
-}
-
-/// Why a claimed task went back to its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Release {
-    /// The agent declined it. Costs no attempt.
-    Declined,
-    /// The node is going away. Costs no attempt.
-    Drained,
-    /// The attempt failed and another one is due.
-    Retry,
-}
-
-/// What is appended to a task's log. The outcome has its own type, because it is always the last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Entry {
-    /// A worker took a task that was delivered before, or that has a log. A first delivery leaves no record.
-    Claimed {
-        /// Counted from 1.
-        attempt: u32,
-        /// The worker's node.
-        node: NodeName,
-    },
-    /// A worker gave the task back.
-    Released {
-        /// Why.
-        reason: Release,
-        /// What went wrong, when something did.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        error: Option<Remote>,
-        /// Not to be delivered before then.
-        #[serde(default)]
-        not_before: Millis,
-        /// Who gave it back.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        agent: Option<String>,
-    },
-    /// The result of a named step.
-    Step {
-        /// The name.
-        name: String,
-        /// The result.
-        value: Payload,
-    },
-    /// A child was delegated; its task is stored in the same turn.
-    Delegated {
-        /// The key.
-        key: String,
-        /// The child.
-        child: TaskId,
-        /// The child's capability.
-        capability: CapabilityName,
-        /// The hash of the child's input, by which a divergence is seen.
-        input_hash: String,
-    },
-    /// A worker laid the task aside until one of these tasks has ended; the next claim goes on with the same attempt.
-    Parked {
-        /// The tasks that it waits for.
-        on: Vec<TaskId>,
-    },
-    /// An effect is about to be done. Unless an `effect` or `undone` of the same name follows, nobody knows whether it was.
-    Intent {
-        /// The name.
-        name: String,
-        /// What tells the other side that a repeat is one: the same in every attempt and generation.
-        key: String,
-    },
-    /// The result of a named effect: it was done.
-    Effect {
-        /// The name.
-        name: String,
-        /// The result.
-        value: Payload,
-    },
-    /// A named effect was certainly not done, whatever was intended before.
-    Undone {
-        /// The name.
-        name: String,
-    },
-}
-
-impl Entry {
-    /// The kind's name, as it stands in subjects and columns.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Claimed { .. } => "claimed",
-            Self::Released { .. } => "released",
-            Self::Step { .. } => "step",
-            Self::Delegated { .. } => "delegated",
-            Self::Parked { .. } => "parked",
-            Self::Intent { .. } => "intent",
-            Self::Effect { .. } => "effect",
-            Self::Undone { .. } => "undone",
-        }
-    }
-}
-
-/// An entry with its place in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its number within the task's log, from 1, without gaps.
-    pub n: u64,
-    /// When it was appended.
-    pub at: Millis,
-    /// What happened.
-    pub entry: Entry,
-}
-
-/// How many attempts of a task with this log failed: what its retry policy counts.
-pub fn failures(log: &[Record]) -> u32 {
-    let failed = |r: &&Record| matches!(r.entry, Entry::Released { reason: Release::Retry, .. });
-    u32::try_from(log.iter().filter(failed).count()).unwrap_or(u32::MAX)
 }

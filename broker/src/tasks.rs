@@ -16,7 +16,7 @@ use crate::dead_letter::Reason;
 use crate::error::{Remote, Result};
 use crate::id::{NodeName, RunId, TaskId};
 use crate::subject::CapabilityName;
-use crate::task::{Entry, Outcome, Record, Status, Task};
+use crate::task::{Entry, Outcome, Record, Serving, Status, Task};
 
 /// How long a claim holds without being extended: 30 s.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -43,6 +43,9 @@ pub struct Claim {
     pub capability: CapabilityName,
     /// At most so many: exactly the free slots, for a worker that hoards makes others wait. 1 to [`MAX_CLAIM`].
     pub slots: usize,
+    /// Of those at most so many of [`Priority::Bulk`](crate::task::Priority::Bulk): what a worker keeps free of it is there
+    /// at once for what is more urgent. As many as `slots` or more: all of them.
+    pub bulk: usize,
     /// Who claims.
     pub node: NodeName,
     /// How long to wait for the first one.
@@ -51,6 +54,9 @@ pub struct Claim {
     /// waits for this capability or works on it; only a claim that would end empty-handed gets them back, which tells
     /// the node that nobody else is left to take them.
     pub declined: Vec<TaskId>,
+    /// The version of the agent that claims: what another version began is not handed to it, unless it goes on with that.
+    /// None: only what no version began.
+    pub serving: Option<Serving>,
 }
 
 /// Proof of a claim. Every write of an attempt names the last record that the attempt has seen.
@@ -96,13 +102,15 @@ pub enum Child {
     Queued(Box<Task>),
     /// Not to be done, for this reason; stored with the outcome `skipped`.
     Skipped(Box<Task>, String),
+    /// Done elsewhere: stored with this outcome, of which it is the task.
+    Ended(Box<Task>, Box<crate::task::Outcome>),
 }
 
 impl Child {
     /// The task in either case.
     pub fn task(&self) -> &Task {
         match self {
-            Self::Queued(task) | Self::Skipped(task, _) => task,
+            Self::Queued(task) | Self::Skipped(task, _) | Self::Ended(task, _) => task,
         }
     }
 }
@@ -133,6 +141,17 @@ pub struct GiveBack {
     pub delay: Duration,
     /// Who gives it back.
     pub agent: Option<String>,
+    /// Whether a handler may have begun.
+    pub begun: bool,
+}
+
+impl GiveBack {
+    /// Proof of the claim, and the record of its log that says so.
+    pub(crate) fn record(self, now: Millis) -> (Fence, Entry) {
+        let Self { fence, reason, error, delay, agent, begun } = self;
+        let not_before = crate::facts::not_before(now, delay);
+        (fence, Entry::Released { reason, error, not_before, agent, begun })
+    }
 }
 
 /// How an attempt lays its task aside until something that it waits for has ended.
@@ -240,7 +259,8 @@ pub trait Tasks: Send + Sync {
     ///
     /// Tasks past their deadline, tasks with [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) attempts and tasks claimed
     /// [`MAX_HANDOUTS`](crate::task::MAX_HANDOUTS) times are not handed out: they become dead letters and get their
-    /// outcome here.
+    /// outcome here. So does a task that a version began which nobody serves any more, after
+    /// [`Serving::wait`](crate::task::Serving::wait).
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Lease>>>;
 
     /// Signs of life: each claim holds for another [`LEASE`]. `Replaced` per item when it no longer held.

@@ -27,6 +27,7 @@ LEASE = 30  # Seconds after which the server gives a task to somebody else of wh
 LOOK = 2  # Seconds between two words to the server about a task, and two looks whether it was cancelled.
 BEAT = 0.5  # Seconds between two signs of life. After 2 s of silence other nodes go on with what this one held.
 INLINE = 256 * 1024  # Larger documents go into the object store.
+MAX_DEATHS = 5  # Of processes that worked on nothing else, in a row and without headway.
 MAX_ATTEMPTS, MAX_HANDOUTS = 50, 1000  # Of work that ends its process each time, or is only ever passed on.
 
 
@@ -68,7 +69,7 @@ class Story:
 
     def __init__(self, records):
         self.task = self.ended = None
-        self.last = self.n = self.claims = self.attempts = self.failures = self.not_before = 0
+        self.last = self.n = self.claims = self.attempts = self.failures = self.not_before = self.deaths = 0
         self.free = False
         for seq, kind, document in records:
             self.last = seq
@@ -87,6 +88,13 @@ class Story:
                     self.free = entry["released"]["reason"] in ("declined", "drained")
                     self.failures += entry["released"]["reason"] == "retry"
                     self.not_before = entry["released"].get("not_before", 0)
+                elif kind == "lapsed":
+                    beside = entry["died"]["beside"]
+                    self.deaths += beside == 0
+                    self.free, self.not_before = beside > 0, entry["died"].get("not_before", 0)
+                headway = kind in ("step", "effect", "delegated", "parked")
+                if headway or "released" in entry and entry["released"]["reason"] == "retry":
+                    self.deaths = 0
 
     def claimed(self, attempt):
         self.claims, self.attempts = self.claims + 1, max(self.attempts, attempt)
@@ -227,6 +235,9 @@ class Worker:
             end = ("cancelled", "cancelled", "CB0007", "the end of its parent", None)
         elif task["deadline"] <= now():
             end = ("expired", "permanent", "CB0014", "its deadline passed before it was done", "expired")
+        elif story.deaths >= MAX_DEATHS:
+            message = f"{story.deaths} times its process died while it ran alone"
+            end = ("failed", "permanent", "CB0037", message, "too_many_claims")
         elif (story.attempts >= MAX_ATTEMPTS and not story.free) or story.claims >= MAX_HANDOUTS:
             message = f"it was claimed {story.claims} times and no attempt came to an end"
             end = ("failed", "permanent", "CB0033", message, "too_many_claims")

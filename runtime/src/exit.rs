@@ -24,7 +24,7 @@ use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::problem::{Problem, Problems};
 
-/// The exit codes, which scripts may rely on. 6 is kept for *waiting for a person*.
+/// The exit codes, which scripts may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
@@ -39,6 +39,8 @@ pub enum Exit {
     Deadline = 4,
     /// Finished with less than was asked for, and `--strict` was given.
     Degraded = 5,
+    /// Nothing but people is waited for; it can be resumed, before they answer or after.
+    Waiting = 6,
     /// Supervision gave up, or Callboard itself has a fault.
     GaveUp = 70,
     /// Interrupted by the person or the system.

@@ -5,6 +5,7 @@
 //! where the first one holds.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use callboard_agents::human::{DEFAULT_QUEUE, PREFIX, Question};
 use callboard_broker::Broker;
@@ -14,9 +15,14 @@ use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Outcome, Status, Task};
-use callboard_broker::tasks::{Recorded, TaskFilter, TaskView};
+use callboard_broker::tasks::{Recorded, TaskFilter, TaskView, Until};
 use serde_json::Value;
 
+use crate::schema;
+
+/// How long one wait for an answer lasts before it is begun again, and the wait after one that failed.
+const LOOK: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(1);
 /// The longest name of a person, in bytes.
 pub const MAX_NAME: usize = 200;
 
@@ -100,39 +106,43 @@ impl Inbox {
         Asked::of(view.ok_or_else(|| Error::not_found(format!("question {task}")))?)
     }
 
+    /// Resolves when a question has been answered, was taken back or is too late.
+    pub async fn ended(&self, task: &TaskId) {
+        loop {
+            match self.broker.tasks.wait(vec![task.clone()], Until::All, LOOK).await {
+                Ok(ended) if !ended.is_empty() => return,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
     /// Answers a question in the name of `who`. `Already` when the same person gave the same answer before.
     ///
     /// # Errors
     /// `NotFound`; `Denied` for who may not answer it; `Decode` for what is none of its choices or (with the feature
     /// `schema`) does not fit its schema; `Conflict` when it has an answer already, was taken back or is too late.
     pub async fn answer(&self, task: TaskId, answer: Value, who: &str) -> Result<Recorded> {
-        if who.trim().is_empty() || who.len() > MAX_NAME {
-            return Err(Error::decode(format!("who answers is named in 1 to {MAX_NAME} bytes")));
-        }
-        let asked = self.get(task).await?;
-        asked.question.admits(who)?;
-        asked.question.is_choice(&answer)?;
-        fits(&asked.question.schema, &answer)?;
+        let asked = self.check(task, &answer, who).await?;
         let now = self.broker.clock.now();
         let outcome = Outcome::of(&asked.task, Status::Completed, None, now);
         let output = Payload::from(answer);
         self.broker.tasks.conclude(Outcome { output, agent: Some(who.into()), ..outcome }).await
     }
-}
 
-#[cfg(feature = "schema")]
-fn fits(schema: &Value, answer: &Value) -> Result<()> {
-    if schema.is_null() {
-        return Ok(());
+    /// Whether it would be an answer to the question, if it came first: the question.
+    ///
+    /// # Errors
+    /// As of [`answer`](Self::answer), but for `Conflict`.
+    pub async fn check(&self, task: TaskId, answer: &Value, who: &str) -> Result<Asked> {
+        if who.trim().is_empty() || who.len() > MAX_NAME {
+            return Err(Error::decode(format!("who answers is named in 1 to {MAX_NAME} bytes")));
+        }
+        let asked = self.get(task).await?;
+        asked.question.admits(who)?;
+        asked.question.is_choice(answer)?;
+        let fits = schema::fits(&asked.question.schema, answer);
+        fits.map_err(|why| Error::decode(format!("not an answer to this: {why}")))?;
+        Ok(asked)
     }
-    // A schema that is none says nothing about the answer; whoever asked finds out by its type.
-    let Ok(schema) = jsonschema::validator_for(schema) else { return Ok(()) };
-    let wrong: Vec<String> =
-        schema.iter_errors(answer).map(|e| format!("{} at \"{}\"", e, e.instance_path())).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(Error::decode(format!("not an answer to this: {}", wrong.join("; ")))) }
-}
-
-#[cfg(not(feature = "schema"))]
-fn fits(_: &Value, _: &Value) -> Result<()> {
-    Ok(())
 }

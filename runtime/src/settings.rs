@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::period::Period;
 
 pub(crate) mod args;
+pub(crate) mod budget;
 pub mod node;
 
 #[cfg(test)]
@@ -155,6 +156,23 @@ impl<'s> Table<'s> {
             }
             _ => self.wrong(key, value, &wanted, None),
         }
+    }
+
+    /// A number from 0, also with a fraction.
+    pub(crate) fn decimal(&mut self, key: &'static str, most: f64) -> Option<f64> {
+        let value = self.ask(key)?;
+        let wanted = format!("a number from 0 to {most}");
+        let read: Option<f64> = match value.get_ref() {
+            DeValue::Float(n) => n.as_str().parse().ok(),
+            DeValue::Integer(n) => n.as_str().parse().ok(),
+            _ => return self.wrong(key, value, &wanted, None),
+        };
+        let read = read.filter(|n| (0.0..=most).contains(n));
+        if read.is_none() {
+            let what = format!("`{key}` is out of range: it takes {wanted}");
+            self.source.report(Problem::new(code::RANGE, what).at(self.source.at(value.span())));
+        }
+        read
     }
 
     /// A length of time.

@@ -3,11 +3,16 @@
 //! [`mod@contract`] is the suite that every wing of the broker has to pass; [`sqlite`] is a wing whose process may die in
 //! the middle of a check, and what is asked of its store then; [`script`] is what such a wing is interrupted in;
 //! [`random`] makes a test's choices, and repeats them from a seed; [`programs`] are the binaries of the workspace,
-//! [`nats`] is a real nats-server, [`python`] what other languages are tried with, and [`shown`] compares what pages show
-//! with what those print.
+//! [`nats`] is a real nats-server, [`llm`] are servers of language models, [`python`] and [`javascript`] what other languages are tried with,
+//! [`shown`] compares what pages show with what those print, and [`sim`] is a whole cluster in virtual time, made of a
+//! seed.
 
 #[allow(missing_docs, reason = "the name of a check is the sentence that it checks")]
 pub mod contract;
+#[cfg(unix)]
+pub mod javascript;
+#[cfg(unix)]
+pub mod llm;
 #[cfg(unix)]
 pub mod nats;
 #[cfg(unix)]
@@ -18,4 +23,5 @@ pub mod python;
 pub mod random;
 pub mod script;
 pub mod shown;
+pub mod sim;
 pub mod sqlite;

@@ -5,6 +5,11 @@
 pub struct Random(u64);
 
 impl Random {
+    /// From this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The seed that `variable` gives, or `default`; printed, so that a failure can be repeated.
     pub fn from_env(variable: &str, default: u64) -> Self {
         let seed = std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default);

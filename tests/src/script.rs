@@ -27,7 +27,8 @@ fn root(run: &str, capability: &str) -> Task {
 
 async fn claim(broker: &Broker, capability: &str) -> Option<Lease> {
     let (capability, node) = (CapabilityName::parse(capability).unwrap(), NodeName::parse("n").unwrap());
-    let claim = Claim { capability, slots: 1, node, wait: Duration::ZERO, declined: Vec::new() };
+    let claim =
+        Claim { capability, slots: 1, bulk: 1, node, wait: Duration::ZERO, declined: Vec::new(), serving: None };
     broker.tasks.claim(claim).await.unwrap().pop()
 }
 
@@ -74,7 +75,7 @@ fn has(log: &[Record], passes: impl Fn(&Entry) -> bool) -> bool {
 async fn delegate(broker: &Broker, lease: &Lease) -> Fence {
     let mut fence = lease.fence.clone();
     if !has(&lease.log, |entry| matches!(entry, Entry::Step { .. })) {
-        let step = Entry::Step { name: "plan".into(), value: json!(["x", "y", "z"]).into() };
+        let step = Entry::Step { name: "plan".into(), value: json!(["x", "y", "z"]).into(), input: None };
         fence = broker.tasks.append(fence, vec![step], Vec::new()).await.unwrap();
     }
     if !has(&lease.log, |entry| matches!(entry, Entry::Delegated { .. })) {
@@ -109,6 +110,7 @@ async fn do_leaf(broker: &Broker, lease: Lease) {
                 error: Some(failure("not yet")),
                 delay: Duration::ZERO,
                 agent: None,
+                begun: true,
             };
             broker.tasks.release(back).await.unwrap();
         }
@@ -179,6 +181,6 @@ fn is_permanent(error: &callboard_broker::error::Remote) -> bool {
 
 async fn log(broker: &Broker, id: &TaskId) -> String {
     let records = broker.tasks.log(id.clone()).await.unwrap();
-    let kept = records.iter().filter(|record| !matches!(record.entry, Entry::Claimed { .. }));
+    let kept = records.iter().filter(|record| !matches!(record.entry, Entry::Claimed { .. } | Entry::Died { .. }));
     kept.map(|record| record.entry.kind()).collect::<Vec<_>>().join(" ")
 }

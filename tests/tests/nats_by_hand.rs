@@ -50,9 +50,11 @@ async fn a_task_under_a_name_that_is_none_is_kept_as_a_dead_letter_and_leaves_th
     let claim = Claim {
         capability: CapabilityName::parse("x").unwrap(),
         slots: 4,
+        bulk: 4,
         node: NodeName::parse("a").unwrap(),
         wait: Duration::ZERO,
         declined: Vec::new(),
+        serving: None,
     };
     assert!(broker.tasks.claim(claim).await.unwrap().is_empty());
     let letters = broker.dead.list(0, 10).await.unwrap();
@@ -104,6 +106,6 @@ async fn what_comes_by_way_of_a_stream_is_neither_a_message_nor_a_command() {
     assert_eq!(service::ask(&wing.link, &node, "info", json!(null)).await.unwrap(), json!("done"));
     assert_eq!(heard.recv().await.unwrap(), "info");
     let letters = wing.broker.dead.list(0, 10).await.unwrap();
-    assert_eq!((letters.len(), letters[0].reason, letters[0].from.as_str()), (1, Reason::Undecodable, "a"));
+    assert_eq!((letters.len(), letters[0].reason, letters[0].from.as_str()), (1, Reason::Spoofed, "a"));
     assert!(letters[0].error.as_ref().unwrap().contains("by way of a stream"), "{letters:?}");
 }

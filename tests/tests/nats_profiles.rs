@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use callboard::broker::profile::Profile;
 use callboard::{Config as NodeConfig, Error, Node};
 use callboard_broker::id::NodeName;
-use callboard_broker::nats::{Durability, Layout, Link, Options, provision};
+use callboard_broker::nats::{Durability, Layout, Link, Made, Options, provision};
 use callboard_tests::nats::{Cluster, Config, Port, Server};
 use callboard_tests::programs;
 use serde_json::Value;
@@ -162,4 +162,31 @@ fn operators_see_it_and_are_told_what_to_change() {
     assert!(text(&proved.stdout).contains("profile durable: durable was proved of cb-single on 2"), "{proved:?}");
     let doctor = run(&["doctor"]);
     assert!(text(&doctor.stdout).contains("ok profile durable: durable was proved of cb-single"), "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_on_a_small_disk_gets_smaller_streams_and_is_told_so() {
+    let server = Server::with(Config::text("jetstream { max_file_store: 1700MB }"));
+    let link = link(&server).await;
+    let report = provision::provision(&link, &Layout::default()).await.unwrap();
+    let smaller = |(name, made): &&(String, Made)| *made == Made::Smaller && name == "OBJ_cb_blobs";
+    assert_eq!(report.streams.iter().filter(smaller).count(), 1, "{report:?}");
+    let again = provision::provision(&link, &Layout::default()).await.unwrap();
+    assert_eq!(again.streams.iter().filter(smaller).count(), 1, "still asked for, and still said: {again:?}");
+    node(&server, Profile::CrashSafe).await.unwrap().shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_one_of_three_servers_with_three_copies() {
+    let cluster = Cluster::with(|_| Config::text("jetstream { max_file_store: 1700MB }"));
+    let layout = Layout { replicas: 3, ..Layout::default() };
+    let report = provision::provision(&link(cluster.server(0)).await, &layout).await.unwrap();
+    assert!(report.streams.iter().any(|(_, made)| *made == Made::Smaller), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_any_room_is_refused_with_what_to_do() {
+    let server = Server::with(Config::text("jetstream { max_file_store: 32MB }"));
+    let refused = provision::provision(&link(&server).await, &Layout::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("10047") && refused.contains("max_file_store"), "{refused}");
 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::event::NewEvent;
 use callboard_broker::id::TaskId;
-use callboard_broker::messages::DeadMessages;
+use callboard_broker::messages::{Address, DeadMessages};
 use callboard_broker::nats::dead::DeadKeeper;
 use callboard_broker::nats::{Options, Wing, connect};
 use callboard_broker::payload::Payload;
-use callboard_broker::state::{Expect, Key, Put, Write};
-use callboard_broker::task::{Entry, Outcome, Priority, Release, Status, Task};
+use callboard_broker::state::{Author, Expect, Key, Put, Write};
+use callboard_broker::task::{Entry, Outcome, Priority, Release, Serving, Status, Task, Version};
 use callboard_broker::tasks::{Child, Claim, Finish, GiveBack, Lease, Park, Recorded};
-use callboard_tests::contract::bench::{capability, delegated, failure, message, node, step};
+use callboard_tests::contract::bench::{capability, delegated, failure, give_back, message, node, step};
 use callboard_tests::nats::Server;
 use callboard_tests::python;
 use serde_json::json;
@@ -27,7 +27,7 @@ use serde_json::json;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// All kinds of documents that there are.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "task",
     "task_by_hand",
     "submitted",
@@ -41,6 +41,7 @@ const KINDS: [&str; 20] = [
     "effect",
     "undone",
     "lapsed",
+    "unserved",
     "outcome",
     "state",
     "event",
@@ -60,7 +61,7 @@ async fn join(server: &Server, name: &str) -> Wing {
 }
 
 fn claim(wait: Duration) -> Claim {
-    Claim { capability: capability("x"), slots: 1, node: node("n"), wait, declined: Vec::new() }
+    Claim { capability: capability("x"), slots: 1, bulk: 1, node: node("n"), wait, declined: Vec::new(), serving: None }
 }
 
 struct Work(Wing);
@@ -83,7 +84,7 @@ impl Work {
     async fn give_back(&self, lease: &Lease, reason: Release) {
         let error = (reason == Release::Retry).then(|| failure("no luck"));
         let delay = Duration::ZERO;
-        let back = GiveBack { fence: lease.fence.clone(), reason, error, delay, agent: Some("a".into()) };
+        let back = GiveBack { fence: lease.fence.clone(), reason, error, delay, agent: Some("a".into()), begun: true };
         self.0.broker.tasks.release(back).await.unwrap();
     }
 
@@ -123,7 +124,7 @@ impl Work {
         let skipped = full.child("two", capability("y"), json!(2).into(), now);
         let skipped = Task { depends_on: vec![child.id.clone()], ..skipped };
         let (name, value) = ("pay".to_owned(), json!({ "paid": 7 }).into());
-        let intent = || Entry::Intent { name: "pay".into(), key: "full/pay".into() };
+        let intent = || Entry::Intent { name: "pay".into(), key: "full/pay".into(), keyed: false };
         let effects = [intent(), Entry::Undone { name: name.clone() }, intent(), Entry::Effect { name, value }];
         let mut entries = vec![step("a"), delegated(&child), delegated(&skipped)];
         entries.extend(effects);
@@ -142,9 +143,27 @@ impl Work {
         self.0.broker.tasks.cancel(TaskId::parse("full").unwrap(), "ops".into()).await.unwrap();
         self.begin(self.task("abandoned")).await;
         assert_eq!(self.0.take_over(&node("n"), None).await.unwrap().len(), 1);
+        self.upgraded().await;
         self.hand_in("cb.v1.task.x.bulk.hand", r#"{"input":{"text":"x"},"retry":{"attempts":1}}"#).await;
         self.hand_in("cb.v1.task.x.bulk.late", r#"{"input":1,"deadline":1}"#).await;
         self.hand_in("cb.v1.task.x.bulk.broken", r#"{"text":"x"}"#).await;
+    }
+
+    /// What one version began, and another, which is there now, may not take.
+    async fn upgraded(&self) {
+        let (z, broker) = (capability("z"), &self.0.broker);
+        let serving = |version| Serving::pinned(Version::parse(version).unwrap());
+        let of = |version, wait| Claim { capability: z.clone(), serving: Some(serving(version)), ..claim(wait) };
+        broker.messages.serve(Address::Capability(z.clone()), 1);
+        broker.messages.serves_version(&z, &Serving { migrates: true, ..serving("0.9") });
+        let task = Task { capability: z.clone(), ..self.task("upgraded") };
+        broker.tasks.submit(vec![task]).await.remove(0).unwrap();
+        for begun in [false, true] {
+            let lease = broker.tasks.claim(of("1", WAIT)).await.unwrap().pop().expect("it is there");
+            let back = GiveBack { begun, ..give_back(&lease.fence, Release::Drained) };
+            broker.tasks.release(back).await.unwrap();
+        }
+        assert!(broker.tasks.claim(of("2", Duration::ZERO)).await.unwrap().is_empty());
     }
 
     async fn hand_in(&self, subject: &str, body: &'static str) {
@@ -162,7 +181,7 @@ impl Work {
 
     async fn state_and_facts(&self) {
         let key = Key::parse("team.qa.rules").unwrap();
-        let task = Some((TaskId::parse("full").unwrap(), 1));
+        let task = Some(Author { task: TaskId::parse("full").unwrap(), attempt: 1, record: 3 });
         let write = |value: Option<Payload>, expect| Write {
             key: key.clone(),
             expect,

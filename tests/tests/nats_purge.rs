@@ -58,7 +58,8 @@ async fn begun(wing: &Wing) -> RunId {
 async fn end_all(wing: &Wing) {
     loop {
         let (node, wait) = (wing.link.node.clone(), Duration::ZERO);
-        let claim = Claim { capability: capability(), node, slots: 8, declined: Vec::new(), wait };
+        let claim =
+            Claim { capability: capability(), node, slots: 8, bulk: 8, declined: Vec::new(), wait, serving: None };
         let leases = wing.broker.tasks.claim(claim).await.unwrap();
         if leases.is_empty() {
             return;

@@ -27,7 +27,15 @@ async fn join(server: &Server) -> Broker {
 }
 
 fn claim(name: &str, wait: Duration) -> Claim {
-    Claim { capability: capability(name), slots: 1, node: node("rust"), wait, declined: Vec::new() }
+    Claim {
+        capability: capability(name),
+        slots: 1,
+        bulk: 1,
+        node: node("rust"),
+        wait,
+        declined: Vec::new(),
+        serving: None,
+    }
 }
 
 /// Does the tasks of a capability as they come, for as long as it is polled.

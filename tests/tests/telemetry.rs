@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use callboard::agents::testing::Script;
 use callboard::broker::id::RunId;
 use callboard::broker::payload::Payload as Body;
 use callboard::broker::task::{Retry, Task};
 use callboard::broker::tasks::Until;
 use callboard::broker::trace::TraceContext;
+use callboard::llm::{Chain, ModelError, Models, Price, Prices};
 use callboard::telemetry::{METRICS, Telemetry};
 use callboard::{Capability, Context, Failure, Node, Result, Workflow};
 use callboard_tests::programs;
@@ -86,6 +88,9 @@ impl PushMetricExporter for Metrics {
                     sum.data_points().map(|point| (attributes(point.attributes()), point.value() as f64)).collect()
                 }
                 AggregatedMetrics::F64(MetricData::Histogram(all)) => {
+                    all.data_points().map(|point| (attributes(point.attributes()), point.count() as f64)).collect()
+                }
+                AggregatedMetrics::U64(MetricData::Histogram(all)) => {
                     all.data_points().map(|point| (attributes(point.attributes()), point.count() as f64)).collect()
                 }
                 other => panic!("{}: {other:?}", metric.name()),
@@ -345,6 +350,79 @@ async fn metrics_say_what_a_node_does_and_what_goes_wrong() {
     let now = metrics();
     assert_eq!(now["callboard.tree.restarts"].of("callboard.child", "measured/agents/slow/#1"), 1.0);
     node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_of_a_model_is_a_span_and_four_metrics_and_what_was_said_is_in_none() {
+    const CLERK: Capability<String, String> = Capability::new("test.modelled");
+    async fn clerk(ctx: Context, question: String) -> Result<String> {
+        let model = ctx.model("test.modelled").expect("it has one");
+        Ok(model.complete(question).await.map(|answer| answer.text).unwrap_or_default())
+    }
+    let kept = kept();
+    let script = Script::new().reply("the canary is yellow").fail(ModelError::status(429, "slow down"));
+    let price = Prices(BTreeMap::from([("scripted/model".parse().unwrap(), Price { input: 1.0, output: 1.0 })]));
+    let models = Models::none().role("test.modelled", Arc::new(script)).prices(price);
+    let node = Node::embedded().models(models).name("modelled").serve(CLERK.by_fn(clerk)).start().await.unwrap();
+    for question in ["which colour has the canary?", "and which name has the canary?"] {
+        node.submit(CLERK, question.to_owned()).await.unwrap().outcome().await.unwrap();
+    }
+    let told = metrics();
+    node.shutdown().await.unwrap();
+    let all = kept.all();
+    let spans = named(&all, "chat model");
+    assert_eq!(spans.len(), 2);
+    for (name, value) in [
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.provider.name", "scripted"),
+        ("gen_ai.response.model", "model"),
+        ("gen_ai.usage.output_tokens", "5"),
+        ("callboard.role", "test.modelled"),
+    ] {
+        assert_eq!(text(spans[0], name), value, "{name}");
+    }
+    assert_eq!((&spans[0].span_kind, text(spans[1], "error.type")), (&SpanKind::Client, "CB0602".to_owned()));
+    let parents = named(&all, "invoke_agent test.modelled");
+    assert!(parents.iter().any(|parent| parent.span_context.span_id() == spans[0].parent_span_id));
+    let of = |metric: &str, name: &str, value: &str| told[metric].of(name, value);
+    assert_eq!(of("gen_ai.client.operation.duration", "callboard.role", "test.modelled"), 2.0);
+    assert_eq!(of("gen_ai.client.operation.duration", "error.type", "CB0602"), 1.0);
+    assert_eq!(of("gen_ai.client.operation.time_to_first_chunk", "gen_ai.request.model", "model"), 1.0);
+    assert_eq!(of("gen_ai.client.token.usage", "gen_ai.request.model", "model"), 2.0, "input and output of one call");
+    assert!(of("callboard.model.cost", "gen_ai.response.model", "model") > 5.0);
+    let said = format!("{all:?}{told:?}");
+    assert!(!said.contains("canary"), "what was said is in the telemetry");
+}
+
+#[tokio::test]
+async fn a_call_that_another_model_answered_is_of_the_provider_that_answered() {
+    const CLERK: Capability<String, String> = Capability::new("test.stoodin");
+    async fn clerk(ctx: Context, question: String) -> Result<String> {
+        let model = ctx.model("test.stoodin").expect("it has one");
+        Ok(model.complete(question).await.map(|answer| answer.text).unwrap_or_default())
+    }
+    let kept = kept();
+    let gone = Script::by(|_| Err(ModelError::away("gone"))).named("gone/one");
+    let here = Script::new().named("here/two").reply("yes");
+    let chain = Chain::new(Arc::new(gone), vec![Arc::new(here)]);
+    let models = Models::none().role("test.stoodin", Arc::new(chain));
+    let node = Node::embedded().models(models).name("stood-in").serve(CLERK.by_fn(clerk)).start().await.unwrap();
+    node.submit(CLERK, "well?".to_owned()).await.unwrap().outcome().await.unwrap();
+    let told = metrics();
+    node.shutdown().await.unwrap();
+    let all = kept.all();
+    let span = *named(&all, "chat one").first().expect("the call is told");
+    for (name, value) in [
+        ("gen_ai.provider.name", "here"),
+        ("gen_ai.request.model", "one"),
+        ("gen_ai.response.model", "two"),
+        ("gen_ai.response.finish_reasons", r#"["stop"]"#),
+    ] {
+        assert_eq!(text(span, name), value, "{name}");
+        assert_eq!(span.attributes.iter().filter(|one| one.key.as_str() == name).count(), 1, "{name}");
+    }
+    assert!(span.attributes.iter().all(|one| one.key.as_str() != "answered_from"));
+    assert_eq!(told["gen_ai.client.operation.duration"].of("gen_ai.provider.name", "here"), 1.0);
 }
 
 #[tokio::test]

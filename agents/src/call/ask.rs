@@ -9,8 +9,8 @@ use callboard_broker::error::Error;
 use callboard_broker::messages::Address;
 use callboard_broker::payload::Payload as Body;
 
-use super::Reply;
-use crate::host::{Call, Host};
+use super::{Reply, hedge};
+use crate::host::{Answer, Call, Host};
 use crate::{Capability, Payload};
 
 /// One request that waits for its response, by default for 30 s and never longer than whoever asks may take.
@@ -25,6 +25,7 @@ use crate::{Capability, Payload};
 pub struct Ask<Res> {
     host: Arc<dyn Host>,
     pub(super) call: Call,
+    hedge: Option<Duration>,
     types: PhantomData<fn() -> Res>,
 }
 
@@ -34,7 +35,7 @@ impl<Res: Payload> Ask<Res> {
         let capability = to.id();
         let call =
             Call { to: Address::Capability(capability.clone()), capability, body: Body::of(request), deadline: None };
-        Self { host, call, types: PhantomData }
+        Self { host, call, hedge: None, types: PhantomData }
     }
 
     /// How long it may take at most; what is inherited can only be shortened.
@@ -49,9 +50,24 @@ impl<Res: Payload> Ask<Res> {
         self
     }
 
+    /// Asks once more when there is no answer after this time; the first answer wins, the other request is cancelled.
+    /// Both together have the deadline of one. Only for what may be done twice: reads, and what is harmless when repeated.
+    /// Default: never.
+    pub fn hedge(mut self, after: Duration) -> Self {
+        self.hedge = Some(after);
+        self
+    }
+
+    async fn answer(self) -> Result<Answer, Error> {
+        match self.hedge {
+            Some(after) => hedge::ask(&self.host, self.call, after).await,
+            None => self.host.ask(self.call).await,
+        }
+    }
+
     /// The response with how it came about.
     pub async fn full(self) -> Result<Reply<Res>, Error> {
-        let answer = self.host.ask(self.call).await?;
+        let answer = self.answer().await?;
         Ok(Reply {
             value: answer.body.take()?,
             agent: answer.agent.to_string(),
@@ -67,7 +83,7 @@ impl<Res: Payload> IntoFuture for Ask<Res> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.host.ask(self.call).await?.body.take() })
+        Box::pin(async move { self.answer().await?.body.take() })
     }
 }
 

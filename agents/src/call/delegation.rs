@@ -10,9 +10,10 @@ use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::Retry;
 
-use super::fallback::{self, Fallback};
-use super::{Reply, Run};
+use super::fallback::{self, Fallback, Manner};
+use super::{Began, Reply, Run};
 use crate::host::{Host, Order};
+use crate::human::{Approval, Work};
 use crate::payload::schema;
 use crate::{Capability, Payload, human};
 
@@ -32,16 +33,21 @@ use crate::{Capability, Payload, human};
 /// claim), the child goes on, and the next attempt finds it.
 #[must_use = "a delegation does nothing until it is awaited"]
 pub struct Delegation<Res> {
-    host: Arc<dyn Host>,
+    pub(crate) host: Arc<dyn Host>,
     pub(super) order: Order,
     fallbacks: Vec<Fallback>,
+    approval: Option<Approval>,
+    work: Work,
+    hedge: Option<Duration>,
     types: PhantomData<fn() -> Res>,
 }
 
 impl<Res: Payload> Delegation<Res> {
     /// A child of the task that this host runs.
     pub fn over<Req: Payload>(host: Arc<dyn Host>, to: Capability<Req, Res>, input: Req) -> Self {
-        Self { host, order: Order::new(to.id(), Body::of(input)), fallbacks: Vec::new(), types: PhantomData }
+        let work = Work { schema: Some(schema::<Req>), fits: Body::fits::<Req> };
+        let order = Order::new(to.id(), Body::of(input));
+        Self { host, order, fallbacks: Vec::new(), approval: None, work, hedge: None, types: PhantomData }
     }
 
     /// A name of your own for the child, where its input may vary between attempts or the same work is meant twice.
@@ -53,6 +59,22 @@ impl<Res: Payload> Delegation<Res> {
     /// After how many failed attempts it is given up, at least 1. Default 3.
     pub fn retry(mut self, attempts: u32) -> Self {
         self.order.retry = Some(Retry { attempts: attempts.max(1), ..Retry::default() });
+        self
+    }
+
+    /// When a failed attempt is tried again: how often in all, at least once, after which wait, doubled each time up to
+    /// which longest. A wait is made 0.5 to 1.5 times as long by chance, and never shorter than a failure asks for.
+    /// Default: [`Retry::default`].
+    pub fn retry_with(mut self, retry: Retry) -> Self {
+        self.order.retry = Some(Retry { attempts: retry.attempts.max(1), ..retry });
+        self
+    }
+
+    /// Delegates a second child when the first has not ended after this time, 15 s at most; the one that is completed
+    /// first wins, the other is cancelled. Only for what may be done twice: reads, and what is harmless when repeated. A
+    /// parent that runs again may get the response of the other one. Default: never.
+    pub fn hedge(mut self, after: Duration) -> Self {
+        self.hedge = Some(after);
         self
     }
 
@@ -68,10 +90,18 @@ impl<Res: Payload> Delegation<Res> {
         self
     }
 
-    /// How deep it and all below it may go (`depth`, `ping_pong`); what is inherited can only be made smaller. What is
-    /// counted belongs to the run as a whole and is not given to a child: that is refused as `Decode`.
+    /// What limits its shape and that of all below it (`depth`, `hops`, `ping_pong`, `repeats`, `width`); what is
+    /// inherited can only be made smaller. What is counted belongs to the run as a whole and is not given to a child:
+    /// that is refused as `Decode`.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.order.budget = budget;
+        self
+    }
+
+    /// The language model that it and all below it ask, `PROVIDER/NAME`, or `extractive` for none. Default: that of this
+    /// task, or what their nodes have for each role. A node that does not allow it fails the task for good (`CB0803`).
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.order.model = Some(name.into());
         self
     }
 
@@ -81,15 +111,48 @@ impl<Res: Payload> Delegation<Res> {
         self
     }
 
+    /// Has people approve, edit or reject it before it is queued: they are shown the capability and the input, and answer
+    /// a [`Decision`](crate::human::Decision). An edited input is checked against that of the capability, and stands in
+    /// the child. What was rejected, or not approved in time, is recorded as skipped and is `Failed` (CB0040); of its
+    /// fallbacks only [`or_skip`](Self::or_skip) stands in.
+    ///
+    /// ```
+    /// # use callboard_agents::{human::Approval, Capability, Context, Result};
+    /// # const PAY: Capability<u32, String> = Capability::new("shop.pay");
+    /// # async fn of(ctx: Context) -> Result<String> {
+    /// let hour = std::time::Duration::from_secs(3600);
+    /// Ok(ctx.delegate(PAY, 400).approved_by(Approval::of("finance").who(["ann"]).within(hour)).await?)
+    /// # }
+    /// ```
+    pub fn approved_by(mut self, people: impl Into<Approval>) -> Self {
+        self.approval = Some(people.into());
+        self
+    }
+
     /// Queues the child and does not wait for it: it goes on when its parent has ended.
-    pub async fn detach(self) -> Result<Run<Res>, Error> {
+    pub async fn detach(mut self) -> Result<Run<Res>, Error> {
+        self.approve().await?;
         let child = self.host.delegate(self.order).await?;
         Ok(Run::of_child(self.host, child))
     }
 
     /// The response with how it came about.
     pub async fn full(self) -> Result<Reply<Res>, Error> {
-        Reply::of(fallback::outcome(&self.host, self.order, &self.fallbacks).await?)
+        self.told(Began::default()).await
+    }
+
+    /// As [`full`](Self::full), with whose ids are noted of what it delegates.
+    pub(crate) async fn told(mut self, began: Began) -> Result<Reply<Res>, Error> {
+        self.approve().await?;
+        let manner = Manner { fallbacks: self.fallbacks, hedge: self.hedge, began };
+        Reply::of(fallback::outcome(&self.host, self.order, &manner).await?)
+    }
+
+    async fn approve(&mut self) -> Result<(), Error> {
+        if let Some(approval) = self.approval.take() {
+            self.order = approval.of_order(&self.host, self.order.clone(), &self.work).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use callboard_broker::id::TaskId;
 
@@ -26,5 +26,20 @@ impl Drop for Live {
         if let Some(child) = self.child.take() {
             self.host.abandon(child);
         }
+    }
+}
+
+/// The children that a call has delegated, for who waits for them when the call itself is gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Began(Arc<Mutex<Vec<TaskId>>>);
+
+impl Began {
+    pub(crate) fn note(&self, child: &TaskId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child.clone());
+    }
+
+    /// In the order in which they were begun.
+    pub(crate) fn children(&self) -> Vec<TaskId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,6 +9,7 @@
 mod ask;
 mod delegation;
 pub mod fallback;
+mod hedge;
 mod live;
 mod reply;
 mod run;
@@ -18,6 +19,8 @@ mod tests;
 
 pub use ask::Ask;
 pub use delegation::Delegation;
+pub use hedge::MAX_HEDGE;
+pub(crate) use live::Began;
 pub use reply::Reply;
 pub use run::{Follow, Run};
 pub use tell::Tell;

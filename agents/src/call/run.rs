@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(run.id(), "r1");
         let work = async {
             let (capability, node) = (CapabilityName::parse("text.count").unwrap(), NodeName::parse("n").unwrap());
-            let claim = Claim { capability, slots: 1, node, wait: WAIT, declined: Vec::new() };
+            let claim = Claim { capability, slots: 1, bulk: 1, node, wait: WAIT, declined: Vec::new(), serving: None };
             let lease = tasks.claim(claim).await.unwrap().remove(0);
             let outcome = Outcome {
                 output: Body::of(4_u32),

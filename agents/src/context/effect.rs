@@ -3,13 +3,13 @@ use std::future::Future;
 use callboard_broker::error::Error;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::task::Entry;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Context;
-use crate::host::Standing;
-use crate::human::Question;
+use crate::host::{Spend, Standing};
+use crate::human::Doubt;
 use crate::payload::schema;
-use crate::{Payload, Result, payload};
+use crate::{Payload, Result, keys, payload};
 
 /// How often people are asked again who answered a doubt with a result of the wrong type.
 const MAX_ASKS: u32 = 3;
@@ -42,17 +42,22 @@ impl Context {
     /// generation of the task gets the result without doing it again.
     ///
     /// An intent without a result is *in doubt*: the process died in between, or the work gave up without knowing. Then a
-    /// person is asked, on `human.default`, with exactly what is unknown, and answers a [`Resolution`]. Work that failed
+    /// person is asked, on `human.default`, with exactly what is unknown, and answers a [`Resolution`]. A task that ends
+    /// otherwise than completed with an effect in doubt asks too; that answer is there for a retry of it. Work that failed
     /// and knows that nothing was done says so with [`Failure::not_done`](crate::Failure::not_done), and is tried again.
+    ///
+    /// Each time that it is begun it is a step for the budget; what people are asked is nothing.
     ///
     /// Outside a task nothing is recorded, because an ask is not repeated either.
     ///
     /// # Errors
-    /// `Decode` when the name was used before in this attempt, or when the record is of another type; `Failed`, with the
-    /// class of the work's own failure, or when a person gave up; whatever the store answers, and then it was not begun.
+    /// `Exhausted` when the budget leaves no step, `Decode` when the name was used before in this attempt, or when the
+    /// record is of another type; `Failed`, with the class of the work's own failure, or when a person gave up; whatever
+    /// the store answers, and then it was not begun.
     ///
     /// # Cancellation
-    /// Work that was dropped before its result was recorded is in doubt.
+    /// Work that was dropped before its result was recorded is in doubt. A question to people stays when it is dropped:
+    /// so does the doubt.
     pub async fn effect<'a, T, F, Fut>(&'a self, name: impl Into<String>, work: F) -> Result<T, Error>
     where
         T: Payload,
@@ -68,7 +73,7 @@ impl Context {
                 None => key,
             },
         };
-        self.intend(&name, &key).await?;
+        self.intend(&name, &key, false).await?;
         let _busy = self.host.busy();
         self.done(&name, work().await).await
     }
@@ -88,7 +93,7 @@ impl Context {
         let key = match self.host.effect(&name).await? {
             Standing::Done(value) => return value.take(),
             Standing::Open(key) => {
-                self.intend(&name, &key).await?;
+                self.intend(&name, &key, true).await?;
                 key
             }
             Standing::InDoubt { key, .. } => key,
@@ -97,8 +102,9 @@ impl Context {
         self.done(&name, work(key).await).await
     }
 
-    async fn intend(&self, name: &str, key: &str) -> Result<(), Error> {
-        self.host.record(Entry::Intent { name: name.into(), key: key.into() }).await
+    async fn intend(&self, name: &str, key: &str, keyed: bool) -> Result<(), Error> {
+        self.host.spend(Spend { steps: 1, ..Spend::default() }).await?;
+        self.host.record(Entry::Intent { name: name.into(), key: key.into(), keyed }).await
     }
 
     async fn done<T: Payload>(&self, name: &str, done: Result<T>) -> Result<T, Error> {
@@ -125,23 +131,18 @@ impl Context {
     /// What people say of an effect in doubt: its result, or none when it was not done.
     async fn resolve<T: Payload>(&self, name: &str, key: &str, intents: u32) -> Result<Option<T>, Error> {
         let facts = self.host.facts();
+        let doubt = Doubt {
+            effect: name,
+            key,
+            intents,
+            capability: &facts.capability,
+            task: facts.task.as_ref(),
+            run: facts.run.as_ref(),
+            agent: &facts.agent,
+        };
         for ask in 1..=MAX_ASKS {
-            let question = format!(
-                "was the effect \"{name}\" of {} done? its intent is recorded, its result is not: whoever did it was \
-                 interrupted",
-                facts.capability
-            );
-            let context = json!({
-                "task": facts.task.as_ref().map(ToString::to_string),
-                "run": facts.run.as_ref().map(ToString::to_string),
-                "agent": &*facts.agent,
-                "effect": name,
-                "idempotency_key": key,
-                "times_begun": intents,
-                "result_schema": *schema::<T>(),
-            });
-            let asked = self.human::<Resolution>(Question::new(question).context(context));
-            match asked.key(format!("doubt:{name}:{intents}:{ask}")).await? {
+            let asked = self.human::<Resolution>(doubt.question((*schema::<T>()).clone()));
+            match asked.key(keys::of_doubt(name, intents, ask)).await? {
                 Resolution::Done { result } => {
                     if let Ok(value) = serde_json::from_value::<T>(result) {
                         self.note(name, &value).await?;

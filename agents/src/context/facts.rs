@@ -25,6 +25,11 @@ impl Context {
         self.host.facts().attempt
     }
 
+    /// How many attempts the task has at most; 1 for an ask or a notification, which nobody but its sender repeats.
+    pub fn attempts(&self) -> u32 {
+        self.host.facts().attempts
+    }
+
     /// When the attempt must have ended.
     pub fn deadline(&self) -> Instant {
         self.host.facts().deadline

@@ -53,7 +53,8 @@ impl Context {
 /// The budget of the run.
 impl Context {
     /// Spends tokens and cost (in millionths) from the budget of the run. Charge what a call may use at most, before it
-    /// is made: what would go over the budget is not spent. Outside a task, and without a budget, nothing is counted.
+    /// is made: what would go over the budget is not spent. What answers an ask spends from the run in which it was asked.
+    /// Outside a run, and without a budget, nothing is counted.
     ///
     /// # Errors
     /// `Exhausted`; the task is then ended as failed, and so are those above it.

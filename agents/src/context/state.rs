@@ -1,3 +1,5 @@
+use callboard_broker::state::Author;
+
 use super::Context;
 use crate::state::Party;
 use crate::{Payload, State, StateKey};
@@ -15,7 +17,7 @@ impl Context {
             name: facts.agent.clone(),
             run: facts.run.clone(),
             team: (!facts.team.is_empty()).then(|| facts.team.clone()),
-            task: facts.task.clone().map(|task| (task, facts.attempt)),
+            task: facts.task.clone().map(|task| Author { task, attempt: facts.attempt, record: 0 }),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Answer {
     pub not_found: Vec<String>,
 }
 
+/// Words from which on a question is a sentence.
+const SENTENCE: usize = 4;
 /// What a likely variant of a term that no document has counts in the search.
 const VARIANT: f32 = 0.5;
 
@@ -87,6 +89,7 @@ impl Index {
         let hits = self.search(&terms, options.passages);
         let mut candidates: Vec<Candidate> =
             hits.iter().flat_map(|hit| self.candidates(*hit, &analysed, &weights)).collect();
+        candidates.retain(|candidate| !repeats_the_question(&candidate.quote, question));
         candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
         let chosen = choose(candidates, options);
         let entries: Vec<u32> = chosen.iter().map(|candidate| candidate.entry).collect();
@@ -118,6 +121,13 @@ impl Index {
             score: candidate.score,
         }
     }
+}
+
+/// Whether a quotation has all of the question in it, as a heading or a command has: it is no answer. A few words are no
+/// question but a subject, which an answer may well have.
+fn repeats_the_question(quote: &str, question: &str) -> bool {
+    let question = collapse(question).to_lowercase();
+    question.split(' ').count() >= SENTENCE && quote.to_lowercase().contains(question.trim_end_matches(['?', '.', ' ']))
 }
 
 /// A quotation as the brief says it. A cell says nothing without its row, as far as that is no longer than a quotation.

@@ -120,3 +120,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_repeats_the_question_is_no_answer_to_it() {
+    let text = "# What drives the mill wheel?\n\nWater drives the wheel of the mill.\n\n\
+                ```sh\nask \"What drives the mill wheel?\" --here\n```\n\nThe mill wheel is of oak.\n";
+    let index = Index::new(read("a.md", text));
+    let quotes = |question: &str| -> Vec<String> {
+        index.answer(question, &Options::default()).claims.into_iter().map(|claim| claim.quote).collect()
+    };
+    let answered = quotes("What drives the  mill wheel?");
+    assert_eq!(answered[0], "Water drives the wheel of the mill.");
+    assert!(!answered.iter().any(|quote| quote.contains("What drives")), "{answered:?}");
+    // A subject is no question.
+    assert!(quotes("mill wheel").iter().any(|quote| quote == "The mill wheel is of oak."));
+}

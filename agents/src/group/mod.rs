@@ -9,15 +9,18 @@ mod tests;
 
 use std::fmt;
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use callboard_broker::BoxFuture;
 use callboard_broker::error::Error;
 
+use crate::call::{Began, Reply};
+use crate::host::Host;
 use crate::{Capability, Context, Delegation, Payload};
 use pool::Pool;
 
 /// How many children of a group are queued or at work at a time, unless it says so.
-pub const AT_MOST: usize = 64;
+pub const AT_MOST: usize = 10;
 
 /// Children of one task, of any capability with this response. They begin when the group is awaited, in the order in
 /// which they were added.
@@ -28,28 +31,34 @@ pub const AT_MOST: usize = 64;
 /// Dropping it cancels the children that have not ended, as for a [`Delegation`]; dropping the future of
 /// [`next`](Group::next) does not.
 #[must_use = "a group does nothing until it is awaited"]
-pub struct Group<Res>(Pool<Result<Res, Error>>);
+pub struct Group<Res> {
+    pool: Pool<Result<Res, Error>>,
+    /// What each child has delegated, in the order of adding, and where.
+    began: Vec<(Arc<dyn Host>, Began)>,
+}
 
 impl<Res: Payload> Group<Res> {
     /// A group without children.
     pub fn new() -> Self {
-        Self(Pool::new(AT_MOST))
+        Self { pool: Pool::new(AT_MOST), began: Vec::new() }
     }
 
     /// How many children are queued or at work at a time, at least 1. Default [`AT_MOST`].
     pub fn at_most(mut self, n: usize) -> Self {
-        self.0.at_most(n);
+        self.pool.at_most(n);
         self
     }
 
     /// One more child, also while others are at work.
     pub fn add(&mut self, child: Delegation<Res>) {
-        self.0.add(child.into_future());
+        let began = Began::default();
+        self.began.push((child.host.clone(), began.clone()));
+        self.pool.add(Box::pin(async move { Ok(child.told(began).await?.value) }));
     }
 
     /// The next child that ends, as they end; `None` when none is left. The loop in which a lead replans.
     pub async fn next(&mut self) -> Option<Result<Res, Error>> {
-        self.0.next().await.map(|(_, result)| result)
+        self.pool.next().await.map(|(_, result)| result)
     }
 
     /// The first success; the others are cancelled.
@@ -70,15 +79,35 @@ impl<Res: Payload> Group<Res> {
     /// All responses and failures, in the order in which the children were added.
     pub async fn settle(mut self) -> Vec<Result<Res, Error>> {
         let mut results = Vec::new();
-        while let Some(result) = self.0.next().await {
+        while let Some(result) = self.pool.next().await {
             results.push(result);
+        }
+        in_order(results)
+    }
+
+    /// Starts nothing more, cancels what is at work and waits until all of that has ended. What became of the children
+    /// that were not taken yet, in the order in which they were added: `Cancelled`, unless one had ended before.
+    pub async fn cancel_all(mut self) -> Vec<Result<Res, Error>> {
+        // What is on its way to the store cannot be cancelled before it has arrived there.
+        let stopped = self.pool.stop(|place| !self.began[place].1.children().is_empty()).await;
+        let mut results = stopped.ended;
+        let not_begun = |place| (place, Err(Error::Cancelled { by: "the group, before it was begun".into() }));
+        results.extend(stopped.waiting.into_iter().map(not_begun));
+        for place in stopped.cut_off {
+            let (host, began) = &self.began[place];
+            let mut ended = Err(Error::not_found("child in the group"));
+            for child in began.children() {
+                let outcome = host.outcome(child).await.and_then(Reply::of).map(|reply| reply.value);
+                ended = ended.or(outcome);
+            }
+            results.push((place, ended));
         }
         in_order(results)
     }
 
     async fn all(mut self) -> Result<Vec<Res>, Error> {
         let mut responses = Vec::new();
-        while let Some((place, result)) = self.0.next().await {
+        while let Some((place, result)) = self.pool.next().await {
             responses.push((place, result?));
         }
         Ok(in_order(responses))
@@ -113,7 +142,7 @@ impl<Res: Payload> Extend<Delegation<Res>> for Group<Res> {
 
 impl<Res> fmt::Debug for Group<Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Group({} children)", self.0.len())
+        write!(f, "Group({} children)", self.pool.len())
     }
 }
 

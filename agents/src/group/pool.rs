@@ -12,6 +12,13 @@ pub(super) struct Pool<T> {
     added: usize,
 }
 
+/// What was in a pool when it was stopped, by place.
+pub(super) struct Stopped<T> {
+    pub(super) ended: Vec<(usize, T)>,
+    pub(super) cut_off: Vec<usize>,
+    pub(super) waiting: Vec<usize>,
+}
+
 impl<T> Pool<T> {
     pub(super) fn new(limit: usize) -> Self {
         Self { waiting: VecDeque::new(), running: Vec::new(), limit, added: 0 }
@@ -33,6 +40,25 @@ impl<T> Pool<T> {
     /// The next one to end, with its place in the order of adding; `None` when none is left.
     pub(super) async fn next(&mut self) -> Option<(usize, T)> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Begins nothing more. Polls each that runs until it has ended or `may_go`, then drops all.
+    pub(super) async fn stop(&mut self, may_go: impl Fn(usize) -> bool) -> Stopped<T> {
+        let waiting = self.waiting.drain(..).map(|(place, _)| place).collect();
+        let mut ended = Vec::new();
+        poll_fn(|cx| {
+            let mut still = Vec::new();
+            for (place, mut future) in self.running.drain(..) {
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(done) => ended.push((place, done)),
+                    Poll::Pending => still.push((place, future)),
+                }
+            }
+            self.running = still;
+            if self.running.iter().all(|(place, _)| may_go(*place)) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Stopped { ended, cut_off: self.running.drain(..).map(|(place, _)| place).collect(), waiting }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, T)>> {

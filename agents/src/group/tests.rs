@@ -89,3 +89,26 @@ async fn a_group_that_is_dropped_takes_its_children_back_and_one_never_awaited_h
     drop(world.context().delegate_all(WAIT, [1, 2]));
     assert_eq!(world.asked(WAIT), [10, 500]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_cancelled_starts_nothing_more_and_waits_for_what_was_at_work() {
+    let world = world();
+    let mut group = world.context().delegate_all(WAIT, [10, 500, 20, 600, 700]).at_most(2);
+    for ms in [10, 20] {
+        assert_eq!(group.next().await.unwrap().unwrap(), ms);
+    }
+    let rest = group.cancel_all().await;
+    assert_eq!(rest.len(), 3);
+    assert!(rest.iter().all(|one| matches!(one, Err(Error::Cancelled { .. }))), "{rest:?}");
+    assert_eq!(world.asked(WAIT), [10, 500, 20], "the others waited for a place and were never delegated");
+    assert_eq!(world.abandoned(WAIT), [500]);
+    assert!(world.context().delegate_all(WAIT, []).cancel_all().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_has_ten_places_unless_it_says_so() {
+    let world = world();
+    let mut group = world.context().delegate_all(WAIT, (1..=30).map(|n| n * 10));
+    group.next().await.unwrap().unwrap();
+    assert_eq!(world.asked(WAIT).len(), 10);
+}

@@ -25,12 +25,12 @@ use crate::{Context, Payload};
 /// and the next attempt finds it, answered or not.
 #[must_use = "nobody is asked until it is awaited"]
 pub struct Human<T> {
-    host: Arc<dyn Host>,
-    question: Question,
-    queue: String,
-    key: Option<String>,
-    within: Duration,
-    types: PhantomData<fn() -> T>,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) question: Question,
+    pub(super) queue: String,
+    pub(super) key: Option<String>,
+    pub(super) within: Duration,
+    pub(super) types: PhantomData<fn() -> T>,
 }
 
 impl Context {

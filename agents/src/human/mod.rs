@@ -26,10 +26,19 @@ use serde_json::Value;
 
 use crate::{Capability, payload};
 
+mod approval;
+mod approval_of_call;
 mod ask;
+mod doubt;
 mod fit;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use approval::Verdict;
+pub use approval::{Approval, Decision, Work};
+pub(crate) use approval_of_call::OfCall;
 pub use ask::Human;
+pub use doubt::Doubt;
 pub use fit::{MAX_CHOICES, MAX_WHO};
 
 /// How long a question waits for its answer unless it says so: 7 days. It never outlives the task that asks.
@@ -39,6 +48,10 @@ pub use callboard_broker::subject::HUMAN as PREFIX;
 
 /// The queue that is meant when none is named.
 pub const DEFAULT_QUEUE: &str = "default";
+
+/// The queue of whoever prompted a node from outside: over its door they are asked themselves, as `query` of the Synadia
+/// Agent Protocol, under this name. Elsewhere it is a queue like any other.
+pub const CALLER: &str = "caller";
 
 /// The capability of a queue of people: `human.<queue>`.
 ///

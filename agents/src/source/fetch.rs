@@ -7,8 +7,8 @@ use std::io::Read;
 use ureq::Agent;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::public::PublicOnly;
 use super::{Limits, SourceError};
+use crate::reach::Reach;
 
 /// What a server sent.
 pub(super) struct Fetched {
@@ -31,7 +31,7 @@ pub(super) fn fetch(url: &str, limits: &Limits) -> Result<Fetched, SourceError> 
         .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")));
     let agent = match limits.only_public {
         // A proxy would resolve the name where we cannot see to what.
-        true => Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), PublicOnly),
+        true => Agent::with_parts(config.proxy(None).build(), DefaultConnector::default(), Reach::public()),
         false => config.build().into(),
     };
     let response = agent.get(url).call().map_err(|error| failed(None, plain(&error, limits)))?;

@@ -21,8 +21,6 @@ mod parcel;
 mod parse;
 #[cfg(feature = "pdf")]
 mod pdf;
-#[cfg(feature = "web")]
-mod public;
 mod sqlite;
 mod text;
 mod walk;

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use callboard_broker::clock::Clock;
 use callboard_broker::error::{Error, Result};
-use callboard_broker::id::{RunId, TaskId};
+use callboard_broker::id::RunId;
 use callboard_broker::payload::Payload as Body;
-use callboard_broker::state::{Expect, Key, Put, States, Write};
+use callboard_broker::state::{Author, Expect, Key, Put, States, Write};
 
 use crate::Payload;
 pub use entry::{Change, Entry};
@@ -37,8 +37,8 @@ pub struct Party {
     pub run: Option<RunId>,
     /// The team whose state [`StateKey::team`] means.
     pub team: Option<Arc<str>>,
-    /// The task on whose behalf, and its attempt.
-    pub task: Option<(TaskId, u32)>,
+    /// The task on whose behalf.
+    pub task: Option<Author>,
 }
 
 impl Party {

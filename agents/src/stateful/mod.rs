@@ -4,7 +4,10 @@
 //! A change counts only when the handler succeeds, and is then stored in one conditional write together with the task
 //! and its response. So a task that is run again after a crash in between is answered from the record, and whatever
 //! happens to the agent, the last stored state is where it goes on.
+//!
+//! Of all nodes that serve an agent one has a state awake: the others have it let go first, see `home`.
 
+mod home;
 mod patch;
 mod service;
 mod store;
@@ -19,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{Context, Payload, Result};
+pub use home::{AWAKE, Homes, Keeper, Move};
 pub use service::{SNAPSHOT_EVERY, StatefulService, stateful};
 
 /// What an agent remembers.
@@ -64,8 +68,8 @@ pub trait Stateful: Send + Sync + 'static {
 ///
 /// # Guarantees
 /// Changes to `state` are kept only when `handle` returns `Ok`; a failure, a panic or a drop leaves the last stored
-/// state. A task that is run again after its change was stored gets the stored response and changes nothing. Across
-/// nodes the write is conditional: the slower one gets a `Conflict`, which is transient.
+/// state. A task that is run again after its change was stored gets the stored response and changes nothing. A state is
+/// at work on one node at a time; the write of a node that was taken for dead meets a `Conflict`, which is transient.
 #[diagnostic::on_unimplemented(message = "`{Self}` does not serve `{Req}` -> `{Res}` over its state")]
 pub trait StatefulAgent<Req: Payload, Res: Payload>: Stateful {
     /// Works on one request. The state is this request's alone until it returns.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload as Body;
-use callboard_broker::state::{Expect, Key, Put, StateEntry, States};
+use callboard_broker::state::{Author, Expect, Key, Put, StateEntry, States};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Stateful;
+use super::home::Home;
 use super::patch::Patch;
 use crate::Failure;
 use crate::state::{Party, put};
@@ -33,6 +35,9 @@ struct Stored {
     /// What that task is answered with when it is run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response: Option<Body>,
+    /// Where it is awake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home: Option<Home>,
 }
 
 /// What has changed since a snapshot.
@@ -51,6 +56,9 @@ pub(super) struct Found<S> {
     at: At,
 }
 
+/// A snapshot: its revision, the number of changes since, and it.
+type Base = (u64, u32, Value);
+
 /// Where a state was found.
 struct At {
     /// The state as it was, of the version as it is now.
@@ -58,10 +66,34 @@ struct At {
     /// 0 when there was none.
     revision: u64,
     /// The snapshot on which it rests, with the number of changes since.
-    base: Option<(u64, u32, Value)>,
+    base: Option<Base>,
     /// The newest snapshot; 0 when there is none.
     snapshot: u64,
     last: Option<(TaskId, Body)>,
+    home: Option<Home>,
+}
+
+impl<S: DeserializeOwned> Found<S> {
+    /// Where it is awake.
+    pub(super) fn home(&self) -> Option<&Home> {
+        self.at.home.as_ref()
+    }
+
+    /// The revision on which it rests that is awake here; none where it is read for each request.
+    pub(super) fn awake_at(&self) -> Option<u64> {
+        self.at.home.as_ref().map(|_| self.at.revision)
+    }
+
+    /// The task that made the last change, with its response.
+    pub(super) fn last(&self) -> Option<(TaskId, Body)> {
+        self.at.last.clone()
+    }
+
+    /// The same as it was found, whatever a handler has changed since.
+    pub(super) fn undone(self) -> Option<Self> {
+        let state = serde_json::from_value(self.at.before.clone()).ok()?;
+        Some(Self { state, ..self })
+    }
 }
 
 /// The state at one key, on behalf of one request.
@@ -86,7 +118,8 @@ impl Store {
         let snapshot = beside.as_ref().map_or(0, |e| e.version);
         let Some(entry) = entry else {
             let state = A::State::default();
-            let at = At { before: serde_json::to_value(&state)?, revision: 0, base: None, snapshot, last: None };
+            let before = serde_json::to_value(&state)?;
+            let at = At { before, revision: 0, base: None, snapshot, last: None, home: None };
             return Ok(Found { state, at });
         };
         let stored: Stored = entry.value.read()?;
@@ -109,7 +142,36 @@ impl Store {
             return Err(Failure::permanent(format!("{key} is a state of version {found}, newer than {known}")));
         };
         let (before, last) = (serde_json::to_value(&state)?, stored.task.zip(stored.response));
-        Ok(Found { state, at: At { before, revision: entry.version, base, snapshot, last } })
+        Ok(Found { state, at: At { before, revision: entry.version, base, snapshot, last, home: stored.home } })
+    }
+
+    /// Writes down that the state is awake on this node from now on. None when somebody else was quicker.
+    pub(super) async fn wake<A: Stateful>(
+        &self,
+        found: Found<A::State>,
+        node: &str,
+    ) -> crate::Result<Option<Found<A::State>>> {
+        let mut at = found.at;
+        let mut stored = match self.states.get(vec![self.key.clone()]).await?.pop().flatten() {
+            Some(entry) if entry.version == at.revision => entry.value.read()?,
+            None if at.revision == 0 => {
+                let (version, state) = (A::STATE_VERSION, at.before.clone());
+                Stored { version, state, since: None, task: None, response: None, home: None }
+            }
+            _ => return Ok(None),
+        };
+        let home = Home { node: node.to_owned(), epoch: at.home.map_or(1, |home| home.epoch + 1) };
+        stored.home = Some(home.clone());
+        let (value, expect) = (Body::of(stored), Expect::Version(at.revision));
+        match put(&*self.states, self.key.clone(), expect, Some(value), &self.party).await? {
+            Put::Applied(revision) => {
+                at.revision = revision;
+                at.home = Some(home);
+                Ok(Some(Found { at, ..found }))
+            }
+            // Whether it was applied shows when it is loaded again.
+            Put::Conflict(_) | Put::Unknown => Ok(None),
+        }
     }
 
     /// The snapshot of this revision: usually the newest, but a writer may have died between a snapshot and its entry.
@@ -122,10 +184,10 @@ impl Store {
         value.ok_or_else(|| Error::not_found(format!("snapshot {revision} at {}", self.beside)))?.read()
     }
 
-    /// The response with which an earlier attempt of this task left the state.
-    pub(super) async fn recorded<S>(&self, found: &mut Found<S>) -> Result<Option<Body>> {
-        let Some((task, attempt)) = &self.party.task else { return Ok(None) };
-        if let Some((_, response)) = found.at.last.take_if(|(last, _)| last == task) {
+    /// The response with which an earlier attempt of this task left the state, whose last change was `last`.
+    pub(super) async fn recorded(&self, last: Option<(TaskId, Body)>) -> Result<Option<Body>> {
+        let Some(Author { task, attempt, .. }) = &self.party.task else { return Ok(None) };
+        if let Some((_, response)) = last.filter(|(last, _)| last == task) {
             return Ok(Some(response));
         }
         if *attempt == 1 {
@@ -133,39 +195,75 @@ impl Store {
         }
         // Others may have changed the state since then, so the last entry does not tell; history forgets nothing.
         let history = self.states.history(self.key.clone()).await?;
-        let is_ours = |by: &Option<(TaskId, u32)>| by.as_ref().is_some_and(|(by, _)| by == task);
-        let Some(change) = history.into_iter().rev().find(|change| is_ours(&change.task)) else { return Ok(None) };
-        let Some(value) = change.value else { return Ok(None) };
-        Ok(value.read::<Stored>()?.response)
+        let is_ours = |by: &Option<Author>| by.as_ref().is_some_and(|by| by.task == *task);
+        for value in history.into_iter().rev().filter(|change| is_ours(&change.task)).filter_map(|change| change.value)
+        {
+            // It may only have woken it.
+            let stored: Stored = value.read()?;
+            if stored.task.as_ref() == Some(task) {
+                return Ok(stored.response);
+            }
+        }
+        Ok(None)
     }
 
-    /// Stores what the handler changed, if nobody else has changed the state since it was found.
-    pub(super) async fn save<A: Stateful>(&self, found: Found<A::State>, response: &Body) -> crate::Result<()> {
-        let (at, state) = (found.at, serde_json::to_value(&found.state)?);
-        if at.before == state {
-            return Ok(());
+    /// Stores what the handler changed, if nobody else has changed the state since it was found. The state as it is then;
+    /// none when that has to be looked up.
+    pub(super) async fn save<A: Stateful>(
+        &self,
+        found: Found<A::State>,
+        response: &Body,
+    ) -> crate::Result<Option<Found<A::State>>> {
+        let after = serde_json::to_value(&found.state)?;
+        if found.at.before == after {
+            self.confirm(found.awake_at()).await?;
+            return Ok(Some(found));
         }
-        let task = self.party.task.as_ref().map(|(task, _)| task.clone());
+        let Found { state: new, mut at } = found;
+        let task = self.party.task.as_ref().map(|by| by.task.clone());
         let response = task.is_some().then(|| response.clone());
-        let since = self.since(&at, &state).await?;
-        let state = if since.is_some() { Value::Null } else { state };
-        let value = Body::of(Stored { version: A::STATE_VERSION, state, since, task, response });
+        let (since, base) = self.since(&at, &after).await?.unzip();
+        let last = task.clone().zip(response.clone());
+        let state = if since.is_some() { Value::Null } else { after.clone() };
+        let value = Body::of(Stored { version: A::STATE_VERSION, state, since, task, response, home: at.home.clone() });
         let expect = Expect::Version(at.revision);
         let written = put(&*self.states, self.key.clone(), expect, Some(value.clone()), &self.party).await?;
         if written == Put::Unknown && self.holds(at.revision, &value).await? {
-            return Ok(());
+            return Ok(None);
         }
-        Ok(written.into_version(&self.key, expect).map(drop)?)
+        at.revision = written.into_version(&self.key, expect)?;
+        if let Some((snapshot, changes, _)) = &base
+            && *changes == 0
+        {
+            at.snapshot = *snapshot;
+        }
+        at = At { before: after, base, last, ..at };
+        Ok(Some(Found { state: new, at }))
+    }
+
+    /// What is said of a state that is awake here counts only when it still is: another node may have taken this one for
+    /// dead. A write finds that out by itself.
+    ///
+    /// # Errors
+    /// `Conflict` when it is not.
+    pub(super) async fn confirm(&self, awake_at: Option<u64>) -> Result<()> {
+        let Some(revision) = awake_at else { return Ok(()) };
+        let now = self.states.get(vec![self.key.clone()]).await?.pop().flatten();
+        match now {
+            Some(entry) if entry.version == revision => Ok(()),
+            now => Put::Conflict(now).into_version(&self.key, Expect::Version(revision)).map(drop),
+        }
     }
 
     /// What is stored instead of the whole state, where that is worth it. Makes a snapshot when one is due.
-    async fn since(&self, at: &At, state: &Value) -> crate::Result<Option<Since>> {
+    async fn since(&self, at: &At, state: &Value) -> crate::Result<Option<(Since, Base)>> {
         if let Some((snapshot, changes, base)) = &at.base
             && changes + 1 < self.snapshot_every
         {
             let patch = Patch::between(base, state);
             let (snapshot, changes) = (*snapshot, changes + 1);
-            return Ok(is_small(&patch, state)?.then_some(Since { snapshot, changes, patch }));
+            let small = is_small(&patch, state)?;
+            return Ok(small.then(|| (Since { snapshot, changes, patch }, (snapshot, changes, base.clone()))));
         }
         if self.snapshot_every <= 1 || !is_small(&Patch::between(&at.before, state), state)? {
             return Ok(None);
@@ -174,7 +272,7 @@ impl Store {
         let written =
             put(&*self.states, self.beside.clone(), expect, Some(Body::of(state.clone())), &self.party).await?;
         let snapshot = written.into_version(&self.beside, expect)?;
-        Ok(Some(Since { snapshot, changes: 0, patch: None }))
+        Ok(Some((Since { snapshot, changes: 0, patch: None }, (snapshot, 0, state.clone()))))
     }
 
     /// Whether a write whose acknowledgement was lost was applied.

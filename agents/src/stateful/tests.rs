@@ -318,7 +318,67 @@ async fn a_lost_acknowledgement_is_looked_up_before_it_is_an_error() {
         let mut found = store.load::<Diary>().await.unwrap();
         found.state.push("dear diary".into());
         let saved = store.save::<Diary>(found, &Body::null()).await;
-        assert_eq!(saved.is_ok(), applies, "{saved:?}");
+        assert_eq!(saved.is_ok(), applies);
         assert_eq!(store.load::<Diary>().await.unwrap().state.len(), usize::from(applies));
     }
+}
+
+fn store_of(world: &World, snapshot_every: u32) -> Store {
+    let key = Key::parse("global.agents.diary").unwrap();
+    Store::new(world.context().host().states(), Party::client("diary"), key, snapshot_every).unwrap()
+}
+
+#[tokio::test]
+async fn a_home_that_was_taken_for_dead_overwrites_nothing_and_what_moves_is_whole() {
+    for snapshot_every in [1, 100] {
+        let world = World::new();
+        let store = store_of(&world, snapshot_every);
+        let woken = async |node: &str| store.wake::<Diary>(store.load::<Diary>().await.unwrap(), node).await.unwrap();
+        let noted = |mut found: super::store::Found<Vec<String>>, what: &str| {
+            found.state.push(what.into());
+            found
+        };
+        let mut one = woken("one").await.unwrap();
+        for n in 0..5 {
+            // Awake, it is read from memory alone.
+            one = store.save::<Diary>(noted(one, &"x".repeat(60 + n)), &Body::null()).await.unwrap().unwrap();
+        }
+        let two = woken("two").await.unwrap();
+        assert_eq!((two.state.len(), two.home().unwrap().epoch), (5, 2));
+        assert!(store.confirm(two.awake_at()).await.is_ok());
+        let stale = store.confirm(one.awake_at()).await.unwrap_err();
+        assert!(matches!(stale, Error::Conflict { .. }), "what it would say of the state is refused too: {stale}");
+        let refused = store.save::<Diary>(noted(one, "late"), &Body::null()).await.err().unwrap();
+        assert_eq!(refused.class(), Class::Transient, "{refused}");
+        store.save::<Diary>(noted(two, "y"), &Body::null()).await.unwrap();
+        let last = store.load::<Diary>().await.unwrap();
+        assert_eq!((last.state.len(), &*last.state[5]), (6, "y"));
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_wake_a_state_one_does() {
+    let world = World::new();
+    let store = store_of(&world, 100);
+    let (one, two) = (store.load::<Diary>().await.unwrap(), store.load::<Diary>().await.unwrap());
+    assert!(store.wake::<Diary>(one, "one").await.unwrap().is_some());
+    assert!(store.wake::<Diary>(two, "two").await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_used_sleeps_and_of_too_many_the_one_that_was_used_least_lately() {
+    let world = World::new();
+    let store = store_of(&world, 100);
+    let awake = super::home::Awake::new(2);
+    for key in ["a", "b", "c"] {
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        awake.put(key, store.load::<Diary>().await.unwrap());
+    }
+    assert!(awake.take("a").is_none() && awake.len() == 2);
+    tokio::time::advance(super::home::SLEEPS_AFTER).await;
+    awake.put("d", store.load::<Diary>().await.unwrap());
+    assert!(awake.take("c").is_none() && awake.take("d").is_some());
+    let none = super::home::Awake::new(0);
+    none.put("a", store.load::<Diary>().await.unwrap());
+    assert_eq!(none.len(), 0);
 }

@@ -2,6 +2,7 @@
 
 use super::{Disagreement, Dropped, Reading, Remarks};
 use crate::extract::Claim;
+use crate::llm::ModelUse;
 use crate::payload;
 
 /// A cited brief, and how it came about.
@@ -38,6 +39,9 @@ pub struct Brief {
     pub revisions: u32,
     /// What could not be done; empty unless degraded.
     pub problems: Vec<String>,
+    /// What models were used, by role.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelUse>,
     /// What each member says of its work, by capability.
     pub remarks: Remarks,
 }
@@ -62,6 +66,8 @@ pub enum Engine {
     /// It quotes documents and writes nothing of its own.
     #[default]
     Extractive,
+    /// A language model; what it said that no source covers was dropped.
+    Model,
 }
 
 /// One piece of research in a plan.

@@ -1,7 +1,8 @@
 //! A text on its way from claims to a brief.
 
-use super::{Findings, Remarks, Replan};
+use super::{Engine, Findings, Remarks, Replan};
 use crate::extract::Claim;
+use crate::llm::ModelUse;
 use crate::payload;
 
 /// What a text is to be made of.
@@ -47,9 +48,17 @@ pub struct Draft {
     pub sentences: Vec<Sentence>,
     /// What the sentences cite: claim `n` is at place `n - 1`. Best first, the questions taking turns.
     pub claims: Vec<Claim>,
+    /// What was written beyond what is taken of an answer, until the fact checker lists it with what it drops itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
     /// What could not be done to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// What wrote it.
+    pub engine: Engine,
+    /// What models were used for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelUse>,
     /// Who did what.
     pub remarks: Remarks,
 }
@@ -157,6 +166,9 @@ pub struct Disagreement {
 pub struct Styled {
     /// Empty when it can go out.
     pub flaws: Vec<Flaw>,
+    /// What models were used for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelUse>,
     /// In a few words.
     pub remark: String,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::extract::Claim;
+use crate::llm::ModelUse;
 use crate::payload;
 use crate::source::Skipped;
 
@@ -33,6 +34,9 @@ pub struct Findings {
     /// What could not be done; the findings are made of the rest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// What models were used for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelUse>,
     /// Who did what.
     pub remarks: Remarks,
 }

@@ -23,7 +23,11 @@ mod draft;
 mod findings;
 mod library;
 mod problem;
+mod prompts;
 mod words;
+
+#[cfg(test)]
+mod model_tests;
 
 pub mod content;
 pub mod executive;
@@ -35,6 +39,7 @@ pub use contract::{CONTENT, DATABASE, EDITOR, EXECUTIVE, FACT, Inquiry, QA, RESE
 pub use draft::{Checked, Disagreement, Draft, Dropped, Edit, Flaw, Notes, OneOrMany, Review, Sentence, Styled, What};
 pub use findings::{Findings, MAX_SKIPPED, Reading, Remarks, Replan};
 pub use library::{KEPT_BYTES, Library, SHELVES, Shelf};
+pub use prompts::PROMPTS;
 
 use crate::Service;
 

@@ -10,14 +10,16 @@ use callboard_broker::messages::ASK_DEADLINE;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
-use callboard_broker::task::{Entry, Outcome};
+use callboard_broker::task::{Entry, Outcome, Task};
 use tokio::time::Instant;
 
 use super::script::Script;
 use super::world::{Inner, Said, lock};
-use crate::host::{Answer, Call, Facts, Host, Order, Served, Standing};
+use crate::host::{Answer, Call, Facts, Host, Order, Served, Spend, Standing};
 use crate::keys::ChildKeys;
-use crate::{Context, TaskInfo};
+use crate::llm::Models;
+use crate::tool::{Desk, Taint};
+use crate::{Context, Grant, TaskInfo};
 
 /// One attempt in a [`World`](super::World).
 pub(super) struct TestHost {
@@ -27,6 +29,7 @@ pub(super) struct TestHost {
     keys: Mutex<ChildKeys>,
     steps: Mutex<HashSet<String>>,
     effects: Mutex<HashSet<String>>,
+    desk: Arc<Desk>,
 }
 
 /// Who works, on what, and what it says meanwhile to whoever waits.
@@ -35,17 +38,20 @@ pub(super) struct Attempt {
     pub(super) capability: CapabilityName,
     pub(super) task: Option<TaskId>,
     pub(super) attempt: u32,
+    pub(super) attempts: u32,
     pub(super) said: Arc<Mutex<Said>>,
 }
 
 impl TestHost {
     pub(super) fn context(world: Arc<Inner>, of: Attempt) -> Context {
-        let Attempt { agent, capability, task, attempt, said } = of;
+        let Attempt { agent, capability, task, attempt, attempts, said } = of;
         let (run, team) = (Some(world.run.clone()), "test".into());
         let deadline = Instant::now() + ASK_DEADLINE;
-        let facts = Facts { agent, capability, task, run, team, attempt, deadline };
+        let facts = Facts { agent, capability, task, run, team, attempt, attempts, deadline, model: None };
         let (keys, steps, effects) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Context::new(Arc::new(Self { world, facts, said, keys, steps, effects }))
+        let granted: Vec<Grant> = lock(&world.may_use).iter().cloned().map(Grant::Tool).collect();
+        let desk = Desk::new(world.toolbox.clone(), &granted, Taint::default());
+        Context::new(Arc::new(Self { world, facts, said, keys, steps, effects, desk }))
     }
 
     fn wanted(&self) -> Result<()> {
@@ -70,11 +76,18 @@ impl TestHost {
     }
 
     /// Has somebody else work; a failure carries the best answer that was kept.
-    async fn work(&self, script: Script, to: &CapabilityName, body: Body, task: Option<(TaskId, u32)>) -> Result<Body> {
-        let (task, attempt) = task.map_or((None, 1), |(task, attempt)| (Some(task), attempt));
+    async fn work(&self, script: Script, to: &CapabilityName, body: Body, task: Option<(&Task, u32)>) -> Result<Body> {
+        let attempts = task.map_or(1, |(task, _)| task.retry.attempts);
+        let (task, attempt) = task.map_or((None, 1), |(task, attempt)| (Some(task.id.clone()), attempt));
         let said: Arc<Mutex<Said>> = Arc::default();
-        let of = Attempt { agent: script.agent.clone(), capability: to.clone(), task, attempt, said: said.clone() };
-        let answer = script.answer(Self::context(self.world.clone(), of), body).await;
+        let (agent, capability, said_here) = (script.agent.clone(), to.clone(), said.clone());
+        let of = Attempt { agent, capability, task, attempt, attempts, said: said_here };
+        let context = Self::context(self.world.clone(), of);
+        context.taint(&format!("agent {}", self.facts.capability));
+        let answer = script.answer(context, body).await;
+        if !to.is_human() {
+            self.desk.taint().add(&format!("agent {to}"));
+        }
         answer.map_err(|mut e| {
             if let Error::Failed { failure, .. } = &mut e {
                 failure.partial = failure.partial.take().or_else(|| lock(&said).kept.take());
@@ -149,19 +162,26 @@ impl Host for TestHost {
             self.wanted()?;
             let (task, ended) = lock(&self.world.journal).child(&child)?;
             if let Some(outcome) = ended {
+                if !task.capability.is_human() {
+                    self.desk.taint().add(&format!("agent {}", task.capability));
+                }
                 return Ok(outcome);
             }
             let (name, attempt) = (&task.capability, lock(&self.world.journal).begin(&child));
+            let limit = lock(&self.world.journal).limit(&child).unwrap_or(Duration::MAX);
             let script = lock(&self.world.scripts).get(name)?;
             let agent = script.agent.clone();
-            let work = async { Ok(self.work(script, name, task.input.clone(), Some((child, attempt))).await) };
+            let work = self.work(script, name, task.input.clone(), Some((&task, attempt)));
+            let work = async { Ok(tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Expired))) };
             let answer = self.within(name.as_str(), None, work).await?;
             Ok(lock(&self.world.journal).ended(&task, &agent, attempt, answer))
         })
     }
 
     fn abandon(&self, child: TaskId) {
-        if let Ok((task, _)) = lock(&self.world.journal).child(&child) {
+        let mut journal = lock(&self.world.journal);
+        if let Ok((task, _)) = journal.child(&child) {
+            journal.cancel(&child, format!("{}, which no longer waits for it", self.facts.agent));
             lock(&self.world.seen).abandoned.push((task.capability, task.input));
         }
     }
@@ -194,6 +214,36 @@ impl Host for TestHost {
             }
         });
         Box::pin(std::future::ready(recorded))
+    }
+
+    fn spend(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        let mut spent = lock(&self.world.spent);
+        *spent = Spend {
+            tasks: spent.tasks + spend.tasks,
+            steps: spent.steps + spend.steps,
+            tokens: spent.tokens + spend.tokens,
+            cost_micros: spent.cost_micros + spend.cost_micros,
+        };
+        Box::pin(std::future::ready(self.wanted()))
+    }
+
+    fn book(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        self.spend(spend)
+    }
+
+    fn give_back(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        let mut spent = lock(&self.world.spent);
+        spent.tokens = spent.tokens.saturating_sub(spend.tokens);
+        spent.cost_micros = spent.cost_micros.saturating_sub(spend.cost_micros);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn models(&self) -> Option<Arc<Models>> {
+        Some(Arc::new(lock(&self.world.models).clone()))
+    }
+
+    fn desk(&self) -> Option<Arc<Desk>> {
+        Some(self.desk.clone())
     }
 
     fn states(&self) -> Arc<dyn States> {

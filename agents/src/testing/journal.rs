@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use callboard_broker::clock::Clock;
 use callboard_broker::error::{Error, Result};
@@ -29,6 +30,8 @@ struct Child {
     task: Task,
     attempts: u32,
     ended: Option<Outcome>,
+    /// How long it may take.
+    limit: Option<Duration>,
 }
 
 impl Journal {
@@ -48,7 +51,7 @@ impl Journal {
 
     pub(super) fn record(&mut self, of: &TaskId, entry: Entry) {
         match entry {
-            Entry::Step { name, value } => {
+            Entry::Step { name, value, .. } => {
                 self.steps.insert((of.clone(), name), value);
             }
             Entry::Intent { name, .. } => {
@@ -58,7 +61,11 @@ impl Journal {
             }
             Entry::Effect { name, value } => self.effects.entry((of.clone(), name)).or_default().done = Some(value),
             Entry::Undone { name } => self.effects.entry((of.clone(), name)).or_default().is_open = false,
-            Entry::Claimed { .. } | Entry::Released { .. } | Entry::Delegated { .. } | Entry::Parked { .. } => {}
+            Entry::Claimed { .. }
+            | Entry::Released { .. }
+            | Entry::Delegated { .. }
+            | Entry::Parked { .. }
+            | Entry::Died { .. } => {}
         }
     }
 
@@ -70,7 +77,8 @@ impl Journal {
             base: parent.clone(),
             ..Task::root(parent.run(), order.capability.clone(), Body::null(), now)
         };
-        let task = above.child(key, order.capability, order.input, now);
+        let mut task = above.child(key, order.capability, order.input, now);
+        task.retry = order.retry.unwrap_or(task.retry);
         let id = task.id.clone();
         if let Some(known) = self.children.get(&id) {
             let (recorded, given) = (known.task.input.content_hash()?, task.input.content_hash()?);
@@ -81,7 +89,7 @@ impl Journal {
         } else {
             let skip = |why: String| failed(&task, Status::Skipped, Failure::permanent(why), now);
             let ended = order.skipped.map(skip);
-            self.children.insert(id.clone(), Child { task, attempts: 0, ended });
+            self.children.insert(id.clone(), Child { task, attempts: 0, ended, limit: order.deadline });
         }
         Ok(id)
     }
@@ -92,12 +100,25 @@ impl Journal {
         Ok((child.task.clone(), child.ended.clone()))
     }
 
+    /// How long a child may take, where its parent said so.
+    pub(super) fn limit(&self, id: &TaskId) -> Option<Duration> {
+        self.children.get(id)?.limit
+    }
+
     /// The number of the attempt that begins.
     pub(super) fn begin(&mut self, id: &TaskId) -> u32 {
         self.children.get_mut(id).map_or(1, |child| {
             child.attempts += 1;
             child.attempts
         })
+    }
+
+    /// A child that nobody waits for any more: it stays cancelled, unless it had ended.
+    pub(super) fn cancel(&mut self, id: &TaskId, by: String) {
+        if let Some(child) = self.children.get_mut(id).filter(|child| child.ended.is_none()) {
+            let error = Error::Cancelled { by: by.into() };
+            child.ended = Some(failed(&child.task, Status::Cancelled, error.into(), Clock::system().now()));
+        }
     }
 
     /// What became of a child. One that did not complete is done again by the next attempt of its parent.

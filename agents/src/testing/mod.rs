@@ -26,11 +26,15 @@
 //! # }
 //! ```
 
+mod cassette;
 mod host;
 mod journal;
+mod model;
 mod script;
 #[cfg(test)]
 mod tests;
 mod world;
 
+pub use cassette::Cassette;
+pub use model::Script;
 pub use world::World;

@@ -78,7 +78,7 @@ impl Scripts {
     }
 
     fn add(&mut self, agent: Arc<str>, door: &Door, answer: Answer, would_take: WouldTake) {
-        let (capability, about, request) = (door.capability.clone(), door.about, door.request.clone());
+        let (capability, about, request) = (door.capability.clone(), door.about.clone(), door.request.clone());
         let served = Served { capability: capability.clone(), about, request };
         self.0.insert(capability, Script { agent, answer, would_take, served });
     }

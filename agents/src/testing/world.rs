@@ -10,12 +10,16 @@ use callboard_broker::memory;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
+use callboard_broker::task::DEFAULT_ATTEMPTS;
 use tokio::sync::watch;
 
 use super::host::{Attempt, TestHost};
 use super::journal::Journal;
 use super::script::Scripts;
+use crate::host::Spend;
+use crate::llm::{Model, Models, Prices};
 use crate::state::Party;
+use crate::tool::{Rules, Tool, Toolbox};
 use crate::{Capability, Context, EventKind, Payload, Service, State, StateKey, Topic};
 
 /// Everything around an agent under test. Cheap to clone; clones are the same world.
@@ -33,6 +37,10 @@ pub(super) struct Inner {
     pub(super) seen: Mutex<Seen>,
     said: Arc<Mutex<Said>>,
     broker: OnceLock<Broker>,
+    pub(super) models: Mutex<Models>,
+    pub(super) toolbox: Toolbox,
+    pub(super) may_use: Mutex<Vec<String>>,
+    pub(super) spent: Mutex<Spend>,
     pub(super) cancelled: watch::Sender<Option<Error>>,
 }
 
@@ -73,6 +81,10 @@ impl World {
             seen: Mutex::default(),
             said: Arc::default(),
             broker: OnceLock::new(),
+            models: Mutex::default(),
+            toolbox: Toolbox::new(),
+            may_use: Mutex::new(vec!["*".into()]),
+            spent: Mutex::default(),
             cancelled: watch::Sender::new(None),
         }))
     }
@@ -105,6 +117,57 @@ impl World {
         self
     }
 
+    /// This model has the role: `world.model("content.writer", Script::new().reply(".."))`.
+    pub fn model(self, role: &str, model: impl Model) -> Self {
+        let mut models = lock(&self.0.models);
+        *models = std::mem::take(&mut *models).role(role, Arc::new(model));
+        drop(models);
+        self
+    }
+
+    /// What tokens of models cost.
+    pub fn prices(self, prices: Prices) -> Self {
+        let mut models = lock(&self.0.models);
+        *models = std::mem::take(&mut *models).prices(prices);
+        drop(models);
+        self
+    }
+
+    /// This tool is there, under these rules; agents of this world may call it unless [`may_use`](Self::may_use) says less.
+    ///
+    /// # Panics
+    /// When its name is none, or is taken.
+    pub fn tool(self, tool: impl Tool, rules: Rules) -> Self {
+        self.0.toolbox.clone().with_rules(tool, rules).expect("a tool has a name of its own");
+        self
+    }
+
+    /// The tools of this box are there, with the rules that they have in it.
+    ///
+    /// # Panics
+    /// When one of their names is taken.
+    pub fn toolbox(self, tools: &Toolbox) -> Self {
+        self.0.toolbox.take_from(tools).expect("a tool has a name of its own");
+        self
+    }
+
+    /// Agents of this world may call these tools only, by name or by family (`docs.*`).
+    pub fn may_use<S: Into<String>>(self, patterns: impl IntoIterator<Item = S>) -> Self {
+        *lock(&self.0.may_use) = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// All facts that were published, in order, by type.
+    pub fn facts(&self) -> Vec<(String, serde_json::Value)> {
+        let seen = lock(&self.0.seen);
+        seen.emitted.iter().map(|(kind, fact)| (kind.clone(), fact.value().unwrap_or_default())).collect()
+    }
+
+    /// What was spent of tokens and cost until now, and not given back.
+    pub fn spent(&self) -> Spend {
+        *lock(&self.0.spent)
+    }
+
     /// The agent works on an ask and not on a task: there is no log, and it cannot delegate.
     pub fn asking(self) -> Self {
         self.0.is_task.store(false, Ordering::Relaxed);
@@ -122,7 +185,9 @@ impl World {
         let attempt = self.0.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let capability = CapabilityName::parse("agent.under.test").expect("three words are a name");
         let (agent, said) = (lock(&self.0.agent).clone(), self.0.said.clone());
-        TestHost::context(self.0.clone(), Attempt { agent, capability, task: self.0.task(), attempt, said })
+        let task = self.0.task();
+        let attempts = task.as_ref().map_or(1, |_| DEFAULT_ATTEMPTS);
+        TestHost::context(self.0.clone(), Attempt { agent, capability, task, attempt, attempts, said })
     }
 
     /// The request is no longer wanted: every call of every context is `Cancelled` from now on.

@@ -34,7 +34,7 @@ async fn shout(_ctx: Context, text: String) -> Result<String> {
     Ok(text.to_uppercase())
 }
 
-fn main() {
+pub(crate) fn main() {
     let _: [Service; 4] = [
         SUMMARIZE.by(Writer).workers(2).hears(NEWS, |_ctx, _text| async move { Ok(()) }),
         SHOUT.by_fn(shout),

@@ -73,6 +73,10 @@ impl Codec for Bincode {
         put(letter, out);
     }
 
+    fn fit_letter(&self, letter: &Letter<'_>, room: &mut [u8]) -> Option<usize> {
+        encode_into_slice(letter, room, LAYOUT).ok()
+    }
+
     fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Malformed> {
         if bytes.len() > MAX_FRAME {
             return Err(Malformed::TooLong(bytes.len()));

@@ -13,7 +13,7 @@ pub(crate) const MAX_RECORDS: usize = 64;
 /// Bytes of a frame that is read. Ours are far smaller.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Agents that a message may have passed through.
-pub(crate) const MAX_HOPS: usize = 64;
+pub(crate) const MAX_HOPS: usize = crate::lineage::KEPT;
 
 /// The first byte of every frame.
 pub(super) const MAGIC: u8 = 0xCB;

@@ -67,6 +67,9 @@ pub(crate) trait Codec {
     /// Appends the address of a message, as the first part of its payload.
     fn put_letter(&self, letter: &Letter<'_>, out: &mut Vec<u8>);
 
+    /// The same into `room`, and how long it is; nothing when it does not fit.
+    fn fit_letter(&self, letter: &Letter<'_>, room: &mut [u8]) -> Option<usize>;
+
     /// Reads a whole frame.
     fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Malformed>;
 

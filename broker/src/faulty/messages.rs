@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::messages::{self, Address, Broadcast, Inbox, Message, MessageCounts, Subscription};
 use crate::payload::Payload;
 use crate::request::Table;
+use crate::subject::CapabilityName;
+use crate::task::Serving;
 
 /// Asks have a correlation table of their own, for answers have to find their asker whatever the line does to them.
 pub(super) struct Messages {
@@ -24,10 +26,10 @@ impl Messages {
     /// Carries an ask there and its answer back. Never ends: the asker ends it.
     async fn relay(&self, number: u64, message: Message) -> Result<Payload> {
         self.line.travel().await;
-        if !self.line.hits(self.line.faults.lost_requests) {
+        if !self.line.loses(self.line.faults.lost_requests) {
             let answer = self.inner.ask(message).await;
             self.line.travel().await;
-            if !self.line.hits(self.line.faults.lost_answers) {
+            if !self.line.loses(self.line.faults.lost_answers) {
                 self.asks.answer(number, answer.clone());
             }
             if self.line.hits(self.line.faults.echoes) {
@@ -42,6 +44,10 @@ impl Messages {
 impl messages::Messages for Messages {
     fn serve(&self, address: Address, limit: usize) -> Arc<dyn Inbox> {
         self.inner.serve(address, limit)
+    }
+
+    fn serves_version(&self, capability: &CapabilityName, serving: &Serving) {
+        self.inner.serves_version(capability, serving);
     }
 
     fn close(&self, address: &Address) {
@@ -71,7 +77,7 @@ impl messages::Messages for Messages {
     fn tell(&self, messages: Vec<Message>) -> BoxFuture<'_, Vec<Result<()>>> {
         Box::pin(async move {
             self.line.travel().await;
-            if self.line.hits(self.line.faults.lost_requests) {
+            if self.line.loses(self.line.faults.lost_requests) {
                 return messages.iter().map(|_| Ok(())).collect();
             }
             self.inner.tell(messages).await
@@ -81,7 +87,7 @@ impl messages::Messages for Messages {
     fn broadcast(&self, broadcast: Broadcast) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.line.travel().await;
-            if self.line.hits(self.line.faults.lost_requests) {
+            if self.line.loses(self.line.faults.lost_requests) {
                 return Ok(());
             }
             self.inner.broadcast(broadcast).await

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Broker;
@@ -56,12 +56,45 @@ impl Faults {
     }
 }
 
+/// How a line is at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Weather {
+    /// As its [`Faults`] say.
+    Foul,
+    /// Nothing goes wrong and nothing takes time.
+    Fair,
+    /// Nothing gets through in either direction.
+    Cut,
+}
+
+/// Changes the weather of one line while it is in use. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Switch(Arc<AtomicU8>);
+
+impl Switch {
+    /// From now on.
+    pub fn set(&self, weather: Weather) {
+        self.0.store(weather as u8, Ordering::Relaxed);
+    }
+
+    fn is(&self, weather: Weather) -> bool {
+        self.0.load(Ordering::Relaxed) == weather as u8
+    }
+}
+
 /// The same broker behind a bad line.
 pub fn wrap(broker: Broker, faults: Faults) -> Broker {
+    wrap_switched(broker, faults).0
+}
+
+/// The same broker behind a bad line, whose weather can be changed.
+pub fn wrap_switched(broker: Broker, faults: Faults) -> (Broker, Switch) {
     tracing::debug!(seed = faults.seed, over = %broker.about, "faults");
     let about = format!("{} behind a bad line (seed {})", broker.about, faults.seed).into();
-    let line = Line { dice: Arc::new(AtomicU64::new(faults.seed)), faults: Arc::new(faults) };
-    Broker {
+    let switch = Switch(Arc::new(AtomicU8::new(Weather::Foul as u8)));
+    let line = Line { dice: Arc::new(AtomicU64::new(faults.seed)), faults: Arc::new(faults), switch: switch.clone() };
+    let broker = Broker {
         messages: Arc::new(messages::Messages::new(broker.messages, line.clone())),
         tasks: Arc::new(tasks::Tasks { inner: broker.tasks, line: line.clone() }),
         states: Arc::new(rooms::States { inner: broker.states, line: line.clone() }),
@@ -70,7 +103,8 @@ pub fn wrap(broker: Broker, faults: Faults) -> Broker {
         blobs: broker.blobs,
         clock: broker.clock,
         about,
-    }
+    };
+    (broker, switch)
 }
 
 /// The line between a caller and the wing.
@@ -78,6 +112,7 @@ pub fn wrap(broker: Broker, faults: Faults) -> Broker {
 struct Line {
     faults: Arc<Faults>,
     dice: Arc<AtomicU64>,
+    switch: Switch,
 }
 
 impl Line {
@@ -91,11 +126,19 @@ impl Line {
     }
 
     fn hits(&self, thousandths: u16) -> bool {
-        self.roll() % 1_000 < u64::from(thousandths)
+        self.roll() % 1_000 < u64::from(thousandths) && !self.switch.is(Weather::Fair)
+    }
+
+    /// Whether something is lost that is lost as often as this.
+    fn loses(&self, thousandths: u16) -> bool {
+        self.hits(thousandths) || self.switch.is(Weather::Cut)
     }
 
     /// On the way.
     async fn travel(&self) {
+        if self.switch.is(Weather::Fair) {
+            return;
+        }
         for _ in 0..self.roll() % (u64::from(self.faults.yields) + 1) {
             tokio::task::yield_now().await;
         }
@@ -111,7 +154,7 @@ impl Line {
     async fn write<T: Went, F: Future<Output = T>>(&self, what: &str, again: bool, act: impl Fn() -> F) -> Result<T> {
         let lost = || Error::Unknown { what: what.into() };
         self.travel().await;
-        if self.hits(self.faults.lost_requests) {
+        if self.loses(self.faults.lost_requests) {
             return Err(lost());
         }
         let answer = act().await;
@@ -119,7 +162,7 @@ impl Line {
             drop(act().await);
         }
         self.travel().await;
-        if self.hits(self.faults.lost_answers) { Err(lost()) } else { Ok(answer) }
+        if self.loses(self.faults.lost_answers) { Err(lost()) } else { Ok(answer) }
     }
 
     /// A write of several things, each with its own answer.
@@ -136,7 +179,7 @@ impl Line {
     /// A read. Nothing is taken by it, so that it can be lost and asked for again.
     async fn read<T>(&self, act: impl Future<Output = Result<T>>) -> Result<T> {
         self.travel().await;
-        if self.hits(self.faults.lost_requests) || self.hits(self.faults.lost_answers) {
+        if self.loses(self.faults.lost_requests) || self.loses(self.faults.lost_answers) {
             return Err(Error::unavailable("no answer came"));
         }
         let answer = act.await;

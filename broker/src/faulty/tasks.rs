@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::Line;
 use crate::BoxFuture;
 use crate::error::{Error, Result};
@@ -18,6 +20,29 @@ pub(super) struct Tasks {
     pub(super) line: Line,
 }
 
+/// The lease behind the line. Where nothing can be lost it is left as it is.
+fn overheard(lease: Lease, line: &Line) -> Lease {
+    if line.faults.lost_answers == 0 {
+        return lease;
+    }
+    let (tell, told) = watch::channel(None);
+    let (mut heard, line) = (lease.revoked.clone(), line.clone());
+    tokio::spawn(async move {
+        let why = tokio::select! {
+            biased;
+            why = heard.wait_for(Option::is_some) => why.map(|why| *why),
+            () = tell.closed() => return,
+        };
+        match why {
+            Ok(_) if line.loses(line.faults.lost_answers) => tell.closed().await,
+            Ok(why) => drop(tell.send_replace(why)),
+            // The attempt has ended, or the store has gone.
+            Err(_) => {}
+        }
+    });
+    Lease { revoked: told, ..lease }
+}
+
 impl tasks::Tasks for Tasks {
     fn submit(&self, tasks: Vec<Task>) -> BoxFuture<'_, Vec<Result<Submitted>>> {
         Box::pin(async move {
@@ -26,15 +51,18 @@ impl tasks::Tasks for Tasks {
     }
 
     /// An answer that is lost takes its claims along: they hold until they lapse. Nothing delays one that was given,
-    /// because whoever drops a claim has to get back what is in it.
+    /// because whoever drops a claim has to get back what is in it. That a claim holds no longer may never be told.
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Lease>>> {
         Box::pin(async move {
             self.line.travel().await;
-            let leases = self.inner.claim(claim).await?;
-            if !leases.is_empty() && self.line.hits(self.line.faults.lost_answers) {
+            if self.line.loses(self.line.faults.lost_requests) {
                 return Err(Error::unavailable("no answer came"));
             }
-            Ok(leases)
+            let leases = self.inner.claim(claim).await?;
+            if !leases.is_empty() && self.line.loses(self.line.faults.lost_answers) {
+                return Err(Error::unavailable("no answer came"));
+            }
+            Ok(leases.into_iter().map(|lease| overheard(lease, &self.line)).collect())
         })
     }
 

@@ -33,8 +33,14 @@ impl Drop for Handover {
         let (Some(wing), leases) = (self.wing.upgrade(), std::mem::take(&mut self.leases)) else { return };
         wing.with(|store, now| {
             for Lease { fence, .. } in leases {
-                let back =
-                    GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None };
+                let back = GiveBack {
+                    fence,
+                    reason: Release::Drained,
+                    error: None,
+                    delay: Duration::ZERO,
+                    agent: None,
+                    begun: false,
+                };
                 // Replaced or cancelled meanwhile: then there is nothing to give back.
                 let _ = store.release(back, now);
             }

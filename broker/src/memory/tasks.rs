@@ -50,9 +50,11 @@ impl Tasks for Wing {
             let want = Want {
                 capability: claim.capability,
                 slots: claim.slots.clamp(1, MAX_CLAIM),
+                bulk: claim.bulk,
                 node: claim.node,
                 declined: claim.declined,
                 lease: millis(LEASE),
+                serving: claim.serving,
             };
             let parked = self.with(|store, now| {
                 let leases = store.claim(&want, now);

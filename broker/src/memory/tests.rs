@@ -25,9 +25,11 @@ fn claim(slots: usize) -> Claim {
     Claim {
         capability: CapabilityName::parse("x").unwrap(),
         slots,
+        bulk: slots,
         node: NodeName::parse("n").unwrap(),
         wait: Duration::from_secs(1),
         declined: Vec::new(),
+        serving: None,
     }
 }
 

@@ -43,6 +43,9 @@ impl Link {
     /// # Errors
     /// `NotFound` when what it refers to is gone; `Decode` when that is not what it was.
     pub(crate) async fn unpack(&self, body: Bytes) -> Result<Bytes> {
+        if let Some(document) = self.in_pieces(&body).await? {
+            return Ok(document);
+        }
         match reference(&body) {
             None => Ok(body),
             // Reading a blob reads messages, which may not refer to anything in turn.

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use super::options::{CONNECT, Credentials, Options, PING, REQUEST, SUBSCRIPTION};
 use super::standing::Standing;
+use super::values::Pieces;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::NodeName;
@@ -59,6 +60,8 @@ pub struct Link {
     pub address: String,
     notices: broadcast::Sender<Notice>,
     standing: Arc<Standing>,
+    /// Pieces of documents that are known to be stored.
+    pub(super) pieces: Pieces,
 }
 
 impl Link {
@@ -71,6 +74,8 @@ impl Link {
         let (notices, _) = broadcast::channel(NOTICES);
         let standing = Arc::new(Standing::default());
         let address = options.servers.iter().map(|server| plain(server)).collect::<Vec<_>>().join(",");
+        // Where a program has two, none is chosen by itself. What the program has chosen already stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let connecting = async {
             let connect = describe(options, notices.clone(), standing.clone()).await?;
             connect.connect(&options.servers).await.map_err(|e| unreachable(&address, &e))
@@ -78,7 +83,8 @@ impl Link {
         let late = || Error::unavailable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
         let client = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))?;
         let (node, clock) = (options.node.clone(), options.clock.clone());
-        Ok(Self { client, node, boot: fresh_boot(), clock, address, notices, standing })
+        let pieces = Pieces::default();
+        Ok(Self { client, node, boot: fresh_boot(), clock, address, notices, standing, pieces })
     }
 
     /// What happens to the connection from now on.

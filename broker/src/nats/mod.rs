@@ -29,6 +29,7 @@ pub mod options;
 pub mod outside;
 pub mod provision;
 pub mod purge;
+pub mod requests;
 pub mod service;
 pub mod state;
 
@@ -39,12 +40,12 @@ mod large;
 mod once;
 mod peers;
 mod record;
-mod requests;
 mod seen;
 mod standing;
 mod suspects;
 mod tail;
 mod tasks;
+mod values;
 mod wing;
 
 pub use link::{Link, Notice};

@@ -97,6 +97,11 @@ pub fn parked_of(run: &RunId) -> String {
     format!("cb.v1.run.{run}.*.parked")
 }
 
+/// The pieces of large documents of a run. No task has that name.
+pub fn piece(run: &RunId) -> String {
+    format!("cb.v1.run.{run}.=.piece")
+}
+
 /// Where it is written down which run is being removed.
 pub fn purging() -> String {
     format!("$KV.{SHARED_BUCKET}.purge")
@@ -168,6 +173,8 @@ pub fn base64_url(bytes: &[u8]) -> String {
 pub const RETRY: &str = "cb.v1.ctl.dead.retry";
 /// Where anybody asks for a task to be cancelled.
 pub const CANCEL: &str = "cb.v1.ctl.task.cancel";
+/// Where anybody answers a question to people.
+pub const ANSWER: &str = "cb.v1.ctl.inbox.answer";
 
 /// A key of shared state.
 pub fn state(key: &str) -> String {

@@ -16,7 +16,7 @@ use super::js::receive;
 use super::link::{Link, Notice};
 use super::messages::{NatsMessages, NodeState};
 use super::names;
-use super::suspects::Suspects;
+use super::suspects::{Incarnation, Suspects};
 use super::tasks::{FRESH, TaskRoom};
 use crate::error::{Error, Result};
 use crate::id::NodeName;
@@ -31,8 +31,9 @@ const NEIGHBOURS: usize = 2;
 const GRACE: Duration = Duration::from_secs(5);
 /// After its own connection comes back: when it is looked for tasks that were on their way to somebody.
 const RESCUE_AFTER: Duration = Duration::from_millis(500);
-/// The answer of a node that is asked about a task that it holds.
+/// The answers of a node that is asked about a task: it holds it, or is writing its claim. Otherwise it says nothing.
 pub(super) const HELD: &str = "held";
+pub(super) const BEGINS: &str = "begins";
 /// How old the last sign of life of one's own may be that was heard.
 const HEARS: Duration = Duration::from_secs(1);
 /// How often all claims are looked through for holders that nobody has seen: those that were gone before this node came.
@@ -73,9 +74,8 @@ pub(super) async fn start(link: Arc<Link>, tasks: &Arc<TaskRoom>, messages: &Arc
         while let Some(question) = receive(&mut asked).await {
             let Some(tasks) = here.upgrade() else { return };
             if let Some(reply) = question.reply {
-                let answer = if tasks.holds(&question.payload) { HELD } else { "" };
                 // Whoever asked asks again.
-                let _ = answering.publish(reply.to_string(), answer.into()).await;
+                let _ = answering.publish(reply.to_string(), tasks.says_of(&question.payload).into()).await;
             }
         }
     });
@@ -191,7 +191,7 @@ impl Watch {
         unheard
     }
 
-    /// Goes on with what an incarnation of a node held; without one, with what the node held that is not there.
+    /// Goes on with what an incarnation of a node held; without one, with what any of them held.
     async fn go_on(&mut self, tasks: &TaskRoom, node: &NodeName, gone: Option<u32>) {
         match tasks.take_over(node, |boot| gone.is_none_or(|gone| boot == gone)).await {
             Ok(taken) if taken.is_empty() => {}
@@ -214,17 +214,23 @@ impl Watch {
 
     /// Suspects the holders that are not there, whoever they are.
     async fn look_through(&mut self, tasks: &TaskRoom) -> Result<()> {
-        let there = |node: &NodeName| *node == self.link.node || self.there.contains_key(node);
-        let absent: Vec<NodeName> = tasks.holders().await?.into_iter().filter(|node| !there(node)).collect();
+        // An earlier incarnation of this very node is as absent as any other.
+        let absent: Vec<_> = tasks.holders().await?.into_iter().filter(|one| !self.is_there(one)).collect();
         self.suspects.are(absent, self.looked);
         Ok(())
     }
 
     /// Goes on with what suspects held of whom nothing has been heard since.
     async fn judge(&mut self, tasks: &TaskRoom, messages: &NatsMessages) {
-        let (there, hears) = (&self.there, messages.hears_itself(HEARS));
-        for node in self.suspects.gone(|node| there.contains_key(node), hears, Instant::now()) {
-            self.go_on(tasks, &node, None).await;
+        let (mut suspects, hears) = (std::mem::take(&mut self.suspects), messages.hears_itself(HEARS));
+        let gone = suspects.gone(|one| self.is_there(one), hears, Instant::now());
+        self.suspects = suspects;
+        for (node, boot) in gone {
+            self.go_on(tasks, &node, Some(boot)).await;
         }
+    }
+
+    fn is_there(&self, (node, boot): &Incarnation) -> bool {
+        *node == self.link.node && *boot == self.link.boot || self.there.get(node) == Some(boot)
     }
 }

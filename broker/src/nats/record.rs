@@ -1,8 +1,10 @@
 //! The documents of a run's log, and what a task's log says when it is read.
 //!
-//! A record stands on `cb.v1.run.<run>.<task>.<kind>`. Beside the records of the contract there are three that only
+//! A record stands on `cb.v1.run.<run>.<task>.<kind>`. Beside the records of the contract there are four that only
 //! this wing needs: `submitted` holds the task itself, `started` is a first claim, `lapsed` ends the claim of a holder
-//! that gave no sign of life. They carry no number, so a log reads the same on every wing. Each document names its
+//! that gave no sign of life, `unserved` says since when nobody serves the version that began the task. They carry no
+//! number, so a log reads the same on every wing; but a `lapsed` whose holder's process died is a record of the contract
+//! too. Each document names its
 //! `writer`, a mark of one single write: whoever does not know whether a write was stored looks for it.
 
 use serde::{Deserialize, Serialize};
@@ -15,11 +17,12 @@ use crate::error::{Class, Error, Remote, Result};
 use crate::id::{NodeName, TaskId};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
-use crate::task::{Entry, Outcome, Record, Release, Status, Task};
+use crate::task::{BegunBy, Entry, Outcome, Record, Release, Status, Task, Version};
 
 pub(crate) const SUBMITTED: &str = "submitted";
 pub(crate) const STARTED: &str = "started";
 pub(crate) const LAPSED: &str = "lapsed";
+pub(crate) const UNSERVED: &str = "unserved";
 
 /// A task was stored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +52,29 @@ pub(crate) struct Lapsed {
     pub(crate) at: Millis,
     /// Who held the task.
     pub(crate) node: Option<NodeName>,
+    /// Who says so.
+    pub(crate) by: NodeName,
+    /// When its process died: the record of that.
+    #[serde(flatten)]
+    pub(crate) death: Option<DeathNote>,
+}
+
+/// That the process of a holder died, as a record of the contract.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeathNote {
+    pub(crate) n: u64,
+    pub(crate) capability: CapabilityName,
+    pub(crate) entry: Entry,
+    /// The mark of the claim that it ended.
+    pub(crate) of: String,
+}
+
+/// Nobody serves the version that began a task.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Unserved {
+    pub(crate) writer: String,
+    pub(crate) at: Millis,
+    pub(crate) version: Version,
     /// Who says so.
     pub(crate) by: NodeName,
 }
@@ -192,8 +218,14 @@ pub(crate) struct Story {
     /// Whether the next claim begins no new attempt.
     pub(crate) free: bool,
     pub(crate) not_before: Millis,
+    /// Which version it stays with.
+    pub(crate) begun_by: BegunBy,
+    /// Since when it is known that nobody serves that, if it has not been claimed since.
+    pub(crate) unserved: Option<Millis>,
     /// What it was laid aside for, until it is claimed again.
     pub(crate) parked: Option<Vec<TaskId>>,
+    /// The mark of the newest claim that ended with the process of its holder.
+    pub(crate) died: Option<String>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) mark: EndMark,
 }
@@ -241,10 +273,29 @@ impl Story {
             STARTED => {
                 if let Ok(document) = serde_json::from_slice::<Started>(&raw.body) {
                     let Started { writer, at, attempt, node, ack, .. } = document;
+                    self.begun_by.claimed(None);
                     self.claimed(Claimed { attempt, node, since: at, writer, ack });
                 }
             }
-            LAPSED => self.held = None,
+            LAPSED => {
+                self.held = None;
+                self.begun_by.settle();
+                let death = serde_json::from_slice::<Lapsed>(&raw.body)
+                    .ok()
+                    .and_then(|document| Some((document.at, document.death?)));
+                if let Some((at, DeathNote { n, entry, of, .. })) = death {
+                    if let Entry::Died { beside, not_before, .. } = &entry {
+                        (self.free, self.not_before) = (*beside > 0, *not_before);
+                    }
+                    self.died = Some(of);
+                    self.log.push(Record { n, at, entry });
+                }
+            }
+            UNSERVED => {
+                if let Ok(document) = serde_json::from_slice::<Unserved>(&raw.body) {
+                    self.unserved = Some(document.at);
+                }
+            }
             // A record that cannot be read still counts as one: whoever has not seen it was replaced.
             _ => {
                 if let Ok(document) = serde_json::from_slice::<Noted>(&raw.body) {
@@ -256,8 +307,9 @@ impl Story {
 
     fn noted(&mut self, document: Noted) {
         let Noted { n, at, entry, writer, ack, .. } = document;
+        self.begun_by.add(&entry);
         match &entry {
-            Entry::Claimed { attempt, node } => {
+            Entry::Claimed { attempt, node, .. } => {
                 self.claimed(Claimed { attempt: *attempt, node: node.clone(), since: at, writer, ack });
             }
             Entry::Released { reason, not_before, .. } => {
@@ -276,7 +328,8 @@ impl Story {
             | Entry::Delegated { .. }
             | Entry::Intent { .. }
             | Entry::Effect { .. }
-            | Entry::Undone { .. } => {}
+            | Entry::Undone { .. }
+            | Entry::Died { .. } => {}
         }
         self.log.push(Record { n, at, entry });
     }
@@ -285,6 +338,7 @@ impl Story {
         self.claims += 1;
         self.attempts = self.attempts.max(claimed.attempt);
         self.free = false;
+        self.unserved = None;
         self.not_before = 0;
         self.parked = None;
         self.held = Some(claimed);

@@ -13,13 +13,16 @@ use crate::id::NodeName;
 /// How long nothing may be heard of a holder that was not there before it counts as gone: three signs of life.
 pub(super) const SUSPECTED: Duration = Duration::from_millis(1_500);
 
+/// A node by its name, and which incarnation of it.
+pub(super) type Incarnation = (NodeName, u32);
+
 /// The suspects, and since when each is.
 #[derive(Debug, Default)]
-pub(super) struct Suspects(BTreeMap<NodeName, Instant>);
+pub(super) struct Suspects(BTreeMap<Incarnation, Instant>);
 
 impl Suspects {
     /// These were not there at `at`; whoever was suspected before starts anew.
-    pub(super) fn are(&mut self, absent: impl IntoIterator<Item = NodeName>, at: Instant) {
+    pub(super) fn are(&mut self, absent: impl IntoIterator<Item = Incarnation>, at: Instant) {
         self.0 = absent.into_iter().map(|node| (node, at)).collect();
     }
 
@@ -29,14 +32,19 @@ impl Suspects {
     }
 
     /// Those that are gone by now, who are no longer suspected. `hears`: whether the judge has heard itself lately.
-    pub(super) fn gone(&mut self, is_there: impl Fn(&NodeName) -> bool, hears: bool, now: Instant) -> Vec<NodeName> {
+    pub(super) fn gone(
+        &mut self,
+        is_there: impl Fn(&Incarnation) -> bool,
+        hears: bool,
+        now: Instant,
+    ) -> Vec<Incarnation> {
         if !hears {
             self.0.values_mut().for_each(|since| *since = now);
             return Vec::new();
         }
         self.0.retain(|node, _| !is_there(node));
         let over = |since: &Instant| now.duration_since(*since) >= SUSPECTED;
-        let gone: Vec<NodeName> =
+        let gone: Vec<Incarnation> =
             self.0.iter().filter(|(_, since)| over(since)).map(|(node, _)| node.clone()).collect();
         self.0.retain(|node, _| !gone.contains(node));
         gone
@@ -47,8 +55,8 @@ impl Suspects {
 mod tests {
     use super::*;
 
-    fn node(name: &str) -> NodeName {
-        NodeName::parse(name).unwrap()
+    fn node(name: &str) -> Incarnation {
+        (NodeName::parse(name).unwrap(), 1)
     }
 
     const MS: Duration = Duration::from_millis(1);

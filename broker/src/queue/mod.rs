@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::clock::Millis;
 use crate::id::TaskId;
 use crate::subject::CapabilityName;
-use crate::task::{MAX_CLAIMS, MAX_HANDOUTS};
+use crate::task::{Entry, MAX_CLAIMS, MAX_HANDOUTS, Priority, Release};
 use crate::tasks::Depth;
 
 mod joins;
 mod lane;
+mod missed;
 mod said;
+pub mod share;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ pub use said::{ASIDE, Batch, Due, Held, Item, Limits, MAX_BYTES, MAX_TASKS, Plac
 
 use joins::Joins;
 use lane::Lane;
+use said::Rank;
 
 /// The mirror. See the module.
 #[derive(Debug)]
@@ -40,8 +43,13 @@ pub struct Queue {
     /// Lanes in which a parked claimer may find something that was not there before.
     stirred: BTreeSet<CapabilityName>,
     joins: Joins,
+    /// When it is looked, in which lane, whether versions are missed.
+    looks: BTreeSet<(Millis, CapabilityName)>,
     bytes: usize,
     next_lease: u64,
+    /// The newest place in the order of submission, and how many went behind all so far.
+    newest: u64,
+    behind: u64,
 }
 
 impl Queue {
@@ -56,8 +64,11 @@ impl Queue {
             parked: HashMap::new(),
             stirred: BTreeSet::new(),
             joins: Joins::default(),
+            looks: BTreeSet::new(),
             bytes: 0,
             next_lease: first_lease,
+            newest: 0,
+            behind: 0,
         }
     }
 
@@ -77,8 +88,15 @@ impl Queue {
         // What waits for others waits in no queue, and is not counted there.
         self.lanes.entry(item.capability.clone()).or_default().pending += u64::from(item.not_before != ASIDE);
         let task = item.task.clone();
-        self.places.insert(task.clone(), Place { item, held: None, alarm: Millis::MAX });
+        let gives_way = item.claims > 0 && !matches!(item.not_before, 0 | ASIDE);
+        self.place(item, None, gives_way, now);
         self.settle(&task, now);
+    }
+
+    fn place(&mut self, item: Item, held: Option<Held>, gives_way: bool, now: Millis) {
+        self.newest = self.newest.max(item.seq);
+        let (task, rank) = (item.task.clone(), Rank { seq: item.seq, behind: 0 });
+        self.places.insert(task, Place { item, held, alarm: Millis::MAX, ready: now, rank, gives_way });
     }
 
     /// Adds a task that somebody holds, as it stands in a store that is read back. Its claim counts in
@@ -91,7 +109,7 @@ impl Queue {
         self.next_lease = self.next_lease.max(held.lease + 1);
         self.bytes += item.bytes;
         self.lanes.entry(capability).or_default().hold(&held.node);
-        self.places.insert(task.clone(), Place { item, held: Some(held), alarm: Millis::MAX });
+        self.place(item, Some(held), false, now);
         self.settle(&task, now);
     }
 
@@ -100,10 +118,13 @@ impl Queue {
         self.next_lease
     }
 
-    /// Hands out up to `want.slots` tasks, the most urgent first, and among equals the one that was submitted first.
-    /// What the claimer has declined is passed over.
+    /// Hands out up to `want.slots` tasks: of the priority whose [turn](share::first) it is, mostly the most urgent, and
+    /// of those the one that was submitted first. What the claimer has declined is passed over, and what it may not take
+    /// because another version began it.
     pub fn claim(&mut self, want: &Want, now: Millis) -> Batch {
-        self.hand_out(want, now, |task| !want.declined.contains(task))
+        let batch = self.hand_out(want, now, |task| !want.declined.contains(task));
+        self.note_versions(want, now);
+        batch
     }
 
     /// Remembers a claimer that found nothing, under a number of the wing's choice, until a given time.
@@ -152,12 +173,13 @@ impl Queue {
             if place.item.deadline <= now {
                 due.extend(self.remove(&task).map(Due::Expired));
             } else if let Some(lease) = place.held.as_ref().filter(|h| h.until <= now).map(|h| h.lease) {
-                self.hand_back(&task, now, |_| ());
+                self.hand_back(&task, now, |item| item.begun_by.settle());
                 due.push(Due::Lapsed { task, lease });
             } else {
                 self.settle(&task, now);
             }
         }
+        self.give_up_missed(now, &mut due);
         while let Some((_, ticket)) = self.waits.first().filter(|(at, _)| *at <= now).copied() {
             let Some(want) = self.take_parked(ticket) else {
                 self.waits.pop_first();
@@ -180,7 +202,8 @@ impl Queue {
     pub fn next_wakeup(&self) -> Option<Millis> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        alarm.into_iter().chain(wait).min()
+        let look = self.looks.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(wait).chain(look).min()
     }
 
     /// The claim `lease` of a task, if it holds.
@@ -198,15 +221,22 @@ impl Queue {
         true
     }
 
-    /// Takes a claimed task back, at no cost of an attempt if `free`, not to be handed out before `not_before`;
-    /// whether the claim held.
-    pub fn release(&mut self, task: &TaskId, lease: u64, free: bool, not_before: Millis, now: Millis) -> bool {
+    /// Takes a claimed task back as this record of its log says; whether the claim held.
+    pub fn release(&mut self, task: &TaskId, lease: u64, released: &Entry, now: Millis) -> bool {
         if self.held(task, lease).is_none() {
             return false;
         }
+        if let (Entry::Released { reason: Release::Retry, not_before: 1.., .. }, Some(place)) =
+            (released, self.places.get_mut(task))
+        {
+            place.gives_way = true;
+        }
         self.hand_back(task, now, |item| {
-            item.free += u32::from(free);
-            item.not_before = not_before;
+            item.begun_by.add(released);
+            if let Entry::Released { reason, not_before, .. } = released {
+                item.free += u32::from(*reason != Release::Retry);
+                item.not_before = *not_before;
+            }
         });
         true
     }
@@ -220,6 +250,7 @@ impl Queue {
         self.joins.add(task, on);
         self.hand_back(task, now, |item| {
             item.claims -= 1;
+            item.begun_by.settle();
             item.not_before = ASIDE;
         });
         self.count_aside(task, |pending| *pending -= 1);
@@ -260,7 +291,7 @@ impl Queue {
         self.alarms.remove(&(place.alarm, task.clone()));
         self.bytes -= place.item.bytes;
         if let Some(lane) = self.lanes.get_mut(&place.item.capability) {
-            lane.unready(place.item.priority, place.item.seq);
+            lane.unready(&place);
             match &place.held {
                 Some(held) => lane.let_go(&held.node),
                 None if place.is_aside() => {}
@@ -299,9 +330,11 @@ impl Queue {
 
     fn hand_out(&mut self, want: &Want, now: Millis, may: impl Fn(&TaskId) -> bool) -> Batch {
         let mut batch = Batch::default();
+        let mut bulk = want.bulk;
         while batch.taken.len() < want.slots {
             let Some(lane) = self.lanes.get(&want.capability) else { break };
-            let Some(task) = lane.first_ready(&may).cloned() else { break };
+            let least = if bulk == 0 { Priority::Normal } else { Priority::Bulk };
+            let Some(task) = lane.first_ready(want, least, &may).cloned() else { break };
             let Some(place) = self.places.get_mut(&task) else { break };
             let spent = match () {
                 () if place.item.deadline <= now => Some(Spent::Expired),
@@ -313,8 +346,16 @@ impl Queue {
                 batch.spent.extend(self.remove(&task).map(|place| (place, spent)));
                 continue;
             }
+            if let Some(lane) = self.lanes.get_mut(&want.capability) {
+                lane.pass_turn(least);
+                lane.unready(place);
+                lane.pending -= 1;
+                lane.hold(&want.node);
+            }
+            let version = want.serving.as_ref().map(|serving| serving.version.clone());
             let again = place.item.claims > 0;
             place.item.claims += 1;
+            place.item.begun_by.claimed(version.as_ref());
             let held = Held {
                 lease: self.next_lease,
                 attempt: place.item.attempts(),
@@ -323,15 +364,13 @@ impl Queue {
                 until: now.saturating_add(want.lease),
             };
             self.next_lease += 1;
+            bulk -= usize::from(place.item.priority == Priority::Bulk);
             place.held = Some(held.clone());
-            let (priority, seq) = (place.item.priority, place.item.seq);
-            if let Some(lane) = self.lanes.get_mut(&want.capability) {
-                lane.unready(priority, seq);
-                lane.pending -= 1;
-                lane.hold(&want.node);
-            }
+            (place.gives_way, place.rank) = (false, Rank { seq: place.item.seq, behind: 0 });
+            // That wait is over.
+            place.item.not_before = 0;
             self.settle(&task, now);
-            batch.taken.push(Taken { task, held, again });
+            batch.taken.push(Taken { task, held, again, version });
         }
         batch
     }
@@ -358,8 +397,13 @@ impl Queue {
             None => item.deadline,
         };
         if place.held.is_none() && item.not_before <= now {
-            self.lanes.entry(item.capability.clone()).or_default().ready(item);
-            self.stirred.insert(item.capability.clone());
+            place.ready = now;
+            if std::mem::take(&mut place.gives_way) {
+                self.behind += 1;
+                place.rank = Rank { seq: self.newest, behind: self.behind };
+            }
+            self.lanes.entry(place.item.capability.clone()).or_default().ready(place);
+            self.stirred.insert(place.item.capability.clone());
         }
         if next != place.alarm {
             self.alarms.remove(&(place.alarm, task.clone()));

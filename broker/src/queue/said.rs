@@ -3,7 +3,7 @@
 use crate::clock::Millis;
 use crate::id::{NodeName, TaskId};
 use crate::subject::CapabilityName;
-use crate::task::Priority;
+use crate::task::{self, BegunBy, Priority, Serving, Version};
 
 /// The most unfinished tasks of a store, unless configured.
 pub const MAX_TASKS: usize = 1_000_000;
@@ -33,7 +33,7 @@ impl Default for Limits {
 pub struct Item {
     /// Its id.
     pub task: TaskId,
-    /// Its place in the order of submission; a task that comes back keeps it.
+    /// Its place in the order of submission.
     pub seq: u64,
     /// Who can do it.
     pub capability: CapabilityName,
@@ -49,6 +49,8 @@ pub struct Item {
     pub free: u32,
     /// The size of its input.
     pub bytes: usize,
+    /// Which version it stays with.
+    pub begun_by: BegunBy,
 }
 
 impl Item {
@@ -82,6 +84,24 @@ pub struct Place {
     pub held: Option<Held>,
     /// When [`Queue::due`](super::Queue::due) has to look at it.
     pub(super) alarm: Millis,
+    /// Since when it can be handed out.
+    pub(super) ready: Millis,
+    /// Its place among those that are ready.
+    pub(super) rank: Rank,
+    /// Whether it waits as a failed attempt does, and then lets those go first that are ready by then.
+    pub(super) gives_way: bool,
+}
+
+/// A place in the line of what is ready: that in the order of submission, or behind all that were submitted by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) seq: u64,
+    pub(super) behind: u64,
+}
+
+impl Rank {
+    pub(super) const MIN: Self = Self { seq: 0, behind: 0 };
+    pub(super) const MAX: Self = Self { seq: u64::MAX, behind: u64::MAX };
 }
 
 impl Place {
@@ -98,12 +118,23 @@ pub struct Want {
     pub capability: CapabilityName,
     /// At most so many.
     pub slots: usize,
+    /// Of those at most so many of [`Priority::Bulk`].
+    pub bulk: usize,
     /// Who asks.
     pub node: NodeName,
     /// Not these, while others could take them.
     pub declined: Vec<TaskId>,
     /// How long a claim holds.
     pub lease: Millis,
+    /// The version that asks.
+    pub serving: Option<Serving>,
+}
+
+impl Want {
+    /// Whether it may go on with what this version began.
+    pub(super) fn may_take(&self, begun_by: Option<&Version>) -> bool {
+        task::may_take(self.serving.as_ref(), begun_by)
+    }
 }
 
 /// A task handed out. Already counted in its [`Item::claims`].
@@ -115,16 +146,22 @@ pub struct Taken {
     pub held: Held,
     /// Whether it was handed out before: then its log gets a `claimed` record.
     pub again: bool,
+    /// The version that claimed: then too.
+    pub version: Option<Version>,
 }
 
 /// Why a task is not handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spent {
     /// Its deadline has passed.
     Expired,
     /// It was begun [`MAX_CLAIMS`](crate::task::MAX_CLAIMS) times, or claimed
     /// [`MAX_HANDOUTS`](crate::task::MAX_HANDOUTS) times.
     TooManyClaims,
+    /// Nobody serves the version any more that began it.
+    Unserved(Version),
+    /// It took its process down [`MAX_DEATHS`](crate::suspect::MAX_DEATHS) times while it ran alone.
+    Deadly,
 }
 
 /// The answer to a claimer.
@@ -148,6 +185,8 @@ impl Batch {
 pub enum Due {
     /// The deadline passed; removed from the queue, claimed or not.
     Expired(Place),
+    /// The version that began it was missed for too long; removed from the queue.
+    Unserved(Place, Version),
     /// The claim lapsed; the task is back in the queue.
     Lapsed {
         /// The task.

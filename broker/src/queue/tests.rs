@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::NodeName;
 use crate::id::RunId;
-use crate::task::Priority;
+use crate::task::{BegunBy, Priority, Serving, Version};
 
 const LEASE: Millis = 30_000;
 
@@ -28,12 +28,19 @@ fn item(n: u64) -> Item {
         claims: 0,
         free: 0,
         bytes: 10,
+        begun_by: BegunBy::default(),
     }
 }
 
 fn want(slots: usize, node: &str) -> Want {
     let node = NodeName::parse(node).unwrap();
-    Want { capability: name("x"), slots, node, declined: Vec::new(), lease: LEASE }
+    Want { capability: name("x"), slots, bulk: slots, node, declined: Vec::new(), lease: LEASE, serving: None }
+}
+
+/// Given back, at no cost if `free`.
+fn back(free: bool, not_before: Millis) -> Entry {
+    let reason = if free { Release::Drained } else { Release::Retry };
+    Entry::Released { reason, error: None, not_before, agent: None, begun: true }
 }
 
 fn queue(items: impl IntoIterator<Item = Item>) -> Queue {
@@ -49,12 +56,90 @@ fn ids(batch: &Batch) -> Vec<TaskId> {
 }
 
 #[test]
+fn what_is_less_urgent_has_its_turns_while_urgent_work_never_ends() {
+    let of = |priority, n| Item { priority, ..item(n) };
+    let mut q = queue((1..=64).map(|n| of([Priority::High, Priority::Normal, Priority::Bulk][n as usize % 3], n)));
+    let taken: Vec<Priority> = (0..16)
+        .map(|_| {
+            let one = q.claim(&want(1, "a"), 0).taken.remove(0).task;
+            q.get(&one).unwrap().item.priority
+        })
+        .collect();
+    let count = |of: Priority| taken.iter().filter(|one| **one == of).count();
+    assert_eq!([Priority::High, Priority::Normal, Priority::Bulk].map(count), [12, 3, 1], "{taken:?}");
+    assert_eq!(taken[..3], [Priority::High; 3], "urgent work does not wait for its turn");
+}
+
+/// Three of four claimers take no bulk, and one of them comes whenever it would be the turn of bulk.
+#[test]
+fn the_turn_of_bulk_is_kept_for_a_claimer_that_takes_it() {
+    let of = |priority, n| Item { priority, ..item(n) };
+    let mut q = queue((1..=300).map(|n| of([Priority::High, Priority::Normal, Priority::Bulk][n as usize % 3], n)));
+    let mut counts = BTreeMap::new();
+    for n in 0..68 {
+        let bulk = usize::from(n % 4 == 0);
+        let one = q.claim(&Want { bulk, ..want(1, "a") }, 0).taken.remove(0).task;
+        *counts.entry(q.get(&one).unwrap().item.priority).or_insert(0) += 1;
+    }
+    assert_eq!(counts[&Priority::Bulk], 4, "one of sixteen: {counts:?}");
+    assert!((10..=13).contains(&counts[&Priority::Normal]), "three of sixteen: {counts:?}");
+}
+
+#[test]
+fn who_takes_no_bulk_is_first_for_the_rest() {
+    let mut q = queue([]);
+    q.park(1, want(1, "a"), 1_000);
+    q.park(2, Want { bulk: 0, ..want(1, "b") }, 1_000);
+    q.enqueue(item(1), 0);
+    let fed =
+        |q: &mut Queue| q.feed(0).into_iter().map(|(ticket, batch)| (ticket.unwrap(), ids(&batch))).collect::<Vec<_>>();
+    assert_eq!(fed(&mut q), [(2, vec![id(1)])]);
+    q.park(3, Want { bulk: 0, ..want(1, "b") }, 1_000);
+    q.enqueue(Item { priority: Priority::Bulk, ..item(2) }, 0);
+    assert_eq!(fed(&mut q), [(1, vec![id(2)])]);
+}
+
+#[test]
+fn a_priority_that_is_alone_takes_no_turns() {
+    let mut q = queue((1..=40).map(|n| Item { priority: Priority::Bulk, ..item(n) }));
+    q.claim(&want(15, "a"), 0);
+    q.enqueue(Item { priority: Priority::High, ..item(99) }, 0);
+    assert_eq!(ids(&q.claim(&want(1, "a"), 0)), [id(99)]);
+}
+
+#[test]
 fn the_most_urgent_goes_first_and_among_equals_the_oldest() {
     let bulk = Item { priority: Priority::Bulk, ..item(1) };
     let high = Item { priority: Priority::High, ..item(4) };
     let mut q = queue([bulk, item(3), item(2), high]);
     assert_eq!(ids(&q.claim(&want(3, "a"), 0)), [id(4), id(2), id(3)]);
     assert_eq!(q.depth(), [(name("x"), Depth { pending: 1, in_progress: 3 })]);
+}
+
+#[test]
+fn a_failed_attempt_goes_behind_what_is_ready_when_its_wait_is_over_and_what_is_handed_back_does_not() {
+    let mut q = queue((1..=5).map(item));
+    let first = q.claim(&want(2, "a"), 0);
+    let lease = |n: usize| (first.taken[n].task.clone(), first.taken[n].held.lease);
+    let ((failed, one), (drained, two)) = (lease(0), lease(1));
+    assert!(q.release(&failed, one, &back(false, 10), 0) && q.release(&drained, two, &back(true, 0), 0));
+    q.enqueue(item(6), 5);
+    assert!(q.due(10).is_empty());
+    q.enqueue(item(7), 11);
+    assert_eq!(ids(&q.claim(&want(3, "a"), 11)), [2, 3, 4].map(id));
+    let rest = q.claim(&want(4, "a"), 11);
+    assert_eq!(ids(&rest), [5, 6, 1, 7].map(id), "behind all that were submitted by then");
+    let again = rest.taken[2].clone();
+    q.enqueue(item(8), 12);
+    assert!(q.release(&again.task, again.held.lease, &back(true, 0), 12));
+    assert_eq!(ids(&q.claim(&want(2, "a"), 12)), [1, 8].map(id), "and keeps its own place when it was begun again");
+}
+
+#[test]
+fn a_failed_attempt_that_is_read_back_goes_behind_what_was_read_before_it() {
+    let mut q = queue((2..=4).map(item));
+    q.enqueue(Item { claims: 1, not_before: 10, ..item(1) }, 20);
+    assert_eq!(ids(&q.claim(&want(9, "a"), 20)), [2, 3, 4, 1].map(id));
 }
 
 #[test]
@@ -69,7 +154,7 @@ fn a_claim_that_lapses_costs_an_attempt_and_its_number_holds_no_longer() {
     let second = q.claim(&want(1, "b"), 50_000).taken.remove(0);
     assert_eq!((second.held.attempt, second.again), (2, true));
     assert!(!q.extend(&id(1), first.held.lease, 90_000, 50_001));
-    assert!(!q.release(&id(1), first.held.lease, true, 0, 50_001));
+    assert!(!q.release(&id(1), first.held.lease, &back(true, 0), 50_001));
     assert!(q.held(&id(1), second.held.lease).is_some());
 }
 
@@ -91,7 +176,7 @@ fn a_claim_that_is_read_back_holds_as_it_did() {
 fn what_is_handed_back_free_costs_no_attempt_and_waits_as_long_as_it_was_told() {
     let mut q = queue([item(1)]);
     let first = q.claim(&want(1, "a"), 0).taken.remove(0);
-    assert!(q.release(&id(1), first.held.lease, true, 500, 10));
+    assert!(q.release(&id(1), first.held.lease, &back(true, 500), 10));
     assert!(q.claim(&want(1, "a"), 499).is_empty());
     assert_eq!(q.next_wakeup(), Some(500));
     assert_eq!(q.due(500), []);
@@ -151,7 +236,7 @@ fn a_task_that_was_claimed_too_often_is_given_up_and_the_next_one_is_handed_out(
     let mut q = queue([Item { claims: MAX_CLAIMS, ..item(1) }, passed_on, drained]);
     let batch = q.claim(&want(1, "a"), 0);
     assert_eq!(ids(&batch), [id(3)], "what was handed back at no cost is no attempt");
-    let spent: Vec<_> = batch.spent.iter().map(|(place, why)| (place.item.task.clone(), *why)).collect();
+    let spent: Vec<_> = batch.spent.iter().map(|(place, why)| (place.item.task.clone(), why.clone())).collect();
     assert_eq!(spent, [(id(1), Spent::TooManyClaims), (id(2), Spent::TooManyClaims)]);
 }
 
@@ -175,7 +260,7 @@ fn a_declined_task_goes_to_others_and_back_only_when_none_is_left() {
     q.park(3, declined_all.clone(), 10);
     assert_eq!(q.due(10), [Due::Waited(3, Batch::default())]);
     // Once b is gone, a is the last who can say no.
-    assert!(q.release(&id(1), lease, true, 0, 11));
+    assert!(q.release(&id(1), lease, &back(true, 0), 11));
     q.park(4, declined_all, 20);
     assert!(q.feed(15).is_empty());
     let due = q.due(20);
@@ -190,7 +275,7 @@ fn a_task_that_every_node_has_declined_comes_back_to_the_first_that_has_waited()
     q.park(1, declined("a"), 10);
     q.park(2, want(1, "b"), 20);
     assert_eq!(q.feed(0).len(), 1);
-    assert!(q.release(&id(1), 1, true, 0, 1));
+    assert!(q.release(&id(1), 1, &back(true, 0), 1));
     q.park(3, declined("b"), 20);
     assert!(q.feed(1).is_empty());
     let due = q.due(10);
@@ -231,6 +316,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn of(version: &str, node: &str) -> Want {
+    Want { serving: Some(Serving::pinned(Version::parse(version).unwrap())), ..want(1, node) }
+}
+
+#[test]
+fn a_version_is_missed_only_while_nobody_works_on_it_and_then_for_a_while() {
+    let hour = 3_600_000;
+    let mut q = queue([1, 2].map(|n| Item { deadline: Millis::MAX, ..item(n) }));
+    let leases = [1, 2].map(|_| q.claim(&of("1", "old"), 0).taken.remove(0).held.lease);
+    let gone = |q: &mut Queue, now| -> Vec<TaskId> {
+        let due = q.due(now).into_iter();
+        due.filter_map(|due| if let Due::Unserved(place, _) = due { Some(place.item.task) } else { None }).collect()
+    };
+    assert!(q.release(&id(1), leases[0], &back(true, 0), 0) && q.extend(&id(2), leases[1], 3 * hour, 0));
+    assert!(q.claim(&of("2", "new"), 0).taken.is_empty());
+    assert_eq!(gone(&mut q, 2 * hour), [], "one of that version is at work");
+    assert!(q.release(&id(2), leases[1], &back(true, 0), 2 * hour));
+    assert!(q.claim(&of("2", "new"), 2 * hour).taken.is_empty());
+    assert_eq!(gone(&mut q, 3 * hour - 1), []);
+    assert!(q.next_wakeup().is_some_and(|at| at > 3 * hour - 1 && at <= 3 * hour + hour / 8), "it is looked again");
+    assert_eq!(gone(&mut q, 3 * hour + hour / 8), [id(1), id(2)]);
+    assert!(q.is_empty() && q.next_wakeup().is_none(), "nothing is left to look at");
+}
+
 proptest! {
     /// No task is ever held twice, none is lost, counts agree with the places, and nothing that is due stays undone.
     #[test]
@@ -252,7 +361,7 @@ proptest! {
                 }
                 Step::Release(i, free, delay) if i < holding.len() => {
                     let t = holding.remove(i);
-                    prop_assert!(q.release(&t.task, t.held.lease, free, now + delay, now));
+                    prop_assert!(q.release(&t.task, t.held.lease, &back(free, now + delay), now));
                 }
                 Step::Extend(i) if i < holding.len() => {
                     prop_assert!(q.extend(&holding[i].task, holding[i].held.lease, now + LEASE, now));
@@ -272,6 +381,7 @@ proptest! {
                     }
                     Due::Lapsed { task, lease } => holding.retain(|t| (&t.task, t.held.lease) != (&task, lease)),
                     Due::Waited(_, batch) => batches.push(batch),
+                    Due::Unserved(..) => prop_assert!(false, "no version claims"),
                 }
             }
             batches.extend(q.feed(now).into_iter().map(|(_, batch)| batch));

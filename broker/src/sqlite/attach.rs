@@ -54,7 +54,7 @@ pub fn attach(path: impl AsRef<Path>, options: Options) -> Result<Attached> {
     let conn = first_look(&path, &options, &threads)?;
     let now = marks(&conn).map_err(|fault| fault.tell(&path))?;
     let view = View {
-        readers: Readers::new(path.clone(), options.readers),
+        readers: Readers::new(path.clone(), options.readers, options.inline),
         mover: Mover::new(now),
         waiters: Waiters::default(),
         clock: options.clock.clone(),

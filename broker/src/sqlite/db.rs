@@ -4,7 +4,8 @@
 //! sign of life) costs no commit. `synchronous` is switched between transactions, which takes 0.3 us and is what makes
 //! syncing only at the edges possible.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, Params, ffi};
@@ -12,9 +13,12 @@ use rusqlite::{Connection, ErrorCode, Params, ffi};
 use super::fault::{Done, Fault};
 use super::file;
 use super::probe::{Fate, Point, Probe};
+use crate::payload::Payload;
 
 /// Commits between two looks at the size of the log.
 const LOOK_EVERY: u32 = 64;
+/// Values that are remembered.
+const RECENT: usize = 2;
 
 pub(super) struct Db {
     conn: Connection,
@@ -28,6 +32,8 @@ pub(super) struct Db {
     /// Statements that have written, ever.
     writes: Cell<u64>,
     until_look: Cell<u32>,
+    /// The values that were stored last, with what stands in their place.
+    recent: RefCell<VecDeque<(Payload, Payload)>>,
 }
 
 impl Db {
@@ -42,6 +48,7 @@ impl Db {
             sync_next: Cell::new(true),
             writes: Cell::new(0),
             until_look: Cell::new(LOOK_EVERY),
+            recent: RefCell::default(),
         }
     }
 
@@ -70,6 +77,19 @@ impl Db {
         Ok(self.conn.prepare_cached(sql)?.execute(params)?)
     }
 
+    /// What stands in the place of a value that was stored a moment ago: a change of state stores one several times.
+    pub(super) fn recent(&self, value: &str) -> Option<Payload> {
+        let recent = self.recent.borrow();
+        recent.iter().find(|(other, _)| other.json().is_ok_and(|text| text == value)).map(|(_, stored)| stored.clone())
+    }
+
+    /// Remembers what stands in the place of a value.
+    pub(super) fn remember(&self, value: Payload, stored: Payload) {
+        let mut recent = self.recent.borrow_mut();
+        recent.truncate(RECENT - 1);
+        recent.push_front((value, stored));
+    }
+
     /// Whether there is anything to commit.
     pub(super) fn is_open(&self) -> bool {
         self.open.get()
@@ -91,6 +111,8 @@ impl Db {
     /// Takes everything since the last commit back.
     pub(super) fn rollback(&self) {
         self.open.set(false);
+        // They were stored in what is taken back.
+        self.recent.borrow_mut().clear();
         // SQLite has rolled back by itself after some errors; a rollback that fails leaves a transaction that the next
         // `BEGIN` reports.
         if !self.conn.is_autocommit() {

@@ -17,7 +17,9 @@ use crate::error::Error;
 /// `CBST`: what a person's `file` command and we know a store by.
 const APPLICATION: i64 = 0x4342_5354;
 /// The version that this program writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 3;
+/// How a store becomes one of each version.
+const UPGRADES: [(i64, &str); 2] = [(2, include_str!("version_2.sql")), (3, include_str!("version_3.sql"))];
 /// Files up to this size are checked page by page after an unclean stop (0.7 ms a MiB).
 const CHECKED_BYTES: u64 = 256 << 20;
 /// Pages of the log after which a commit also copies them into the file.
@@ -69,6 +71,11 @@ pub(super) fn open(store: &Path, options: &Options) -> Done<Connection> {
     } else if unclean {
         check(&conn, store)?;
     }
+    for (version, statements) in UPGRADES {
+        if known.is_some_and(|known| known < version) {
+            upgrade(&conn, version, statements)?;
+        }
+    }
     Ok(conn)
 }
 
@@ -95,6 +102,11 @@ fn connect(store: &Path, flags: OpenFlags) -> Done<Connection> {
     // Without it this build plans a statement anew for each value that is bound to it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
+}
+
+/// Whether a store is of this version or a later one. One that is only read may be older: its owner has not been renewed.
+pub(super) fn is_since(conn: &Connection, version: i64) -> Done<bool> {
+    Ok(conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? >= version)
 }
 
 /// The version of a store; none for an empty file.
@@ -151,6 +163,16 @@ fn create(conn: &Connection) -> Done<()> {
     );
     conn.execute_batch(&all).inspect_err(|_| {
         // Closing the connection rolls back too; this only frees the lock early.
+        let _ = conn.execute_batch("ROLLBACK");
+    })?;
+    Ok(())
+}
+
+/// Makes the store one of the next version, or leaves it as it is.
+fn upgrade(conn: &Connection, version: i64, statements: &str) -> Done<()> {
+    let all = format!("BEGIN IMMEDIATE;\n{statements}\nPRAGMA user_version={version};\nCOMMIT;");
+    conn.execute_batch(&all).inspect_err(|_| {
+        // As in `create`.
         let _ = conn.execute_batch("ROLLBACK");
     })?;
     Ok(())

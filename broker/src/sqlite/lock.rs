@@ -75,8 +75,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The name is a courtesy; the lock goes with the file in any case.
+        // The name is a courtesy. The lock is given up in so many words, because closing the file is not enough: a
+        // process that is just being started from this one has a copy of it until it runs its own program.
         let _ = self.0.set_len(0);
+        let _ = self.0.unlock();
     }
 }
 
@@ -98,7 +100,7 @@ pub(super) fn owner(store: &Path) -> Result<Option<Owner>> {
         Err(e) => return Err(refused(e)),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => file.unlock().map(|()| None).map_err(refused),
         Err(TryLockError::WouldBlock) => Ok(Some(read(&file).unwrap_or_default())),
         Err(TryLockError::Error(e)) => Err(refused(e)),
     }
@@ -121,5 +123,18 @@ mod tests {
         drop(lock);
         assert_eq!(owner(&store).unwrap(), None);
         assert!(matches!(Lock::take(&store).unwrap(), Taken::Ours(_, None)));
+    }
+
+    /// A process that is started while a lock is held has a copy of the file for a moment, as here.
+    #[test]
+    fn a_lock_that_was_given_up_is_free_whoever_else_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        let Taken::Ours(lock, None) = Lock::take(&store).unwrap() else { panic!("a lock that nobody holds") };
+        let copy = lock.0.try_clone().unwrap();
+        drop(lock);
+        assert_eq!(owner(&store).unwrap(), None);
+        assert!(matches!(Lock::take(&store).unwrap(), Taken::Ours(..)));
+        drop(copy);
     }
 }

@@ -59,6 +59,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod values;
 mod verify;
 mod view;
 mod visitor;
@@ -88,7 +89,8 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Broker> {
     let path = file::prepare(path.as_ref())?;
     let (lock, before) = take_lock(&path)?;
     door::sweep_after(before);
-    let store = Store::open_door(&path, lock, &options, threads)?;
+    let open = if options.inline { Store::open } else { Store::open_door };
+    let store = open(&path, lock, &options, threads)?;
     Ok(broker(store, &options))
 }
 

@@ -69,6 +69,9 @@ pub struct Options {
     pub peers: usize,
     /// What the process that owns the store answers to others beyond the verbs of the store.
     pub verbs: Verbs,
+    /// Writes and reads are done where they are called, on no thread of their own, and other processes are not let in: so
+    /// that a simulation on one thread comes again as it was. Default off.
+    pub inline: bool,
     /// What a test may do to the writer. Default nothing.
     pub probe: Probe,
 }
@@ -90,6 +93,7 @@ impl Default for Options {
             readers: 4,
             peers: 64,
             verbs: Verbs::default(),
+            inline: false,
             probe: Probe::default(),
         }
     }

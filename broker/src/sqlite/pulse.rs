@@ -18,6 +18,7 @@ pub(super) async fn beat(mut due: watch::Receiver<Option<Millis>>, clock: Clock,
             }
         };
         tokio::select! {
+            biased;
             changed = due.changed() => if changed.is_err() { return },
             () = come => {
                 let Some(woken) = writer.upgrade().map(|writer| writer.wake()) else { return };

@@ -3,10 +3,13 @@
 //! A reader sees the last commit as of its first statement and never waits for the writer, nor the writer for it.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::fault::Done;
 use super::file;
@@ -20,13 +23,15 @@ struct Pool {
     store: PathBuf,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    /// Whether it is read where it is called.
+    inline: bool,
 }
 
 impl Readers {
-    /// At most `limit` connections, opened when they are needed.
-    pub(super) fn new(store: PathBuf, limit: usize) -> Self {
+    /// At most `limit` connections, opened when they are needed, and used on blocking threads unless `inline`.
+    pub(super) fn new(store: PathBuf, limit: usize, inline: bool) -> Self {
         let turns = Arc::new(Semaphore::new(limit.max(1)));
-        Self(Arc::new(Pool { store, turns, idle: Mutex::new(Vec::new()) }))
+        Self(Arc::new(Pool { store, turns, idle: Mutex::new(Vec::new()), inline }))
     }
 
     /// Closes the connections that nobody uses at this moment.
@@ -39,14 +44,49 @@ impl Readers {
         &self,
         look: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
     ) -> Result<T> {
-        let pool = self.0.clone();
-        let turn = pool.turns.clone().acquire_owned().await.map_err(|_| Error::unavailable("the store was closed"))?;
-        let look = move || {
-            let _turn = turn;
-            pool.look(look)
+        let (pool, closed) = (self.0.clone(), || Error::unavailable("the store was closed"));
+        if pool.inline {
+            let _turn = pool.turns.acquire().await.map_err(|_| closed())?;
+            return pool.look(look);
+        }
+        let turns = pool.turns.clone();
+        let reading = |turn: OwnedSemaphorePermit| {
+            tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                pool.look(look)
+            })
+        };
+        let found = match turns.clone().try_acquire_owned() {
+            Ok(turn) => reading(turn).await,
+            // The line serves the whole process, and who stands in it may be polled by nobody for a while: so it is stood in
+            // apart.
+            Err(_) => {
+                let apart = async move {
+                    let turn = turns.acquire_owned().await.map_err(|_| closed())?;
+                    reading(turn).await.unwrap_or_else(|_| Err(closed()))
+                };
+                Leaving(tokio::spawn(apart)).await
+            }
         };
         // Refused only by a runtime that is shutting down.
-        tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| Err(Error::unavailable("the store was closed")))
+        found.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+/// What goes on apart, and out of the line when nobody waits for it any more.
+struct Leaving<T>(JoinHandle<T>);
+
+impl<T> Future for Leaving<T> {
+    type Output = std::result::Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for Leaving<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

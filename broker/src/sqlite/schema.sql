@@ -1,4 +1,4 @@
--- Callboard store, version 1. Bodies are JSON; times are milliseconds since 1970; `crc` covers all other columns of its row.
+-- Callboard store, version 3. Bodies are JSON; times are milliseconds since 1970; `crc` covers all other columns of its row.
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Written once, when a task is submitted.
@@ -45,6 +45,15 @@ CREATE TABLE journal(
   crc INTEGER NOT NULL,
   PRIMARY KEY(seq, n)) STRICT, WITHOUT ROWID;
 
+-- Pieces of large values, deflated, each stored once. What refers to them is a value `{"$value": ...}`, which lists their
+-- ids. `sum` is the CRC-32 of a piece and its length, by which it is found.
+CREATE TABLE piece(
+  id INTEGER PRIMARY KEY,
+  sum INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  crc INTEGER NOT NULL) STRICT;
+CREATE INDEX piece_sum ON piece(sum);
+
 -- Events, packed: neighbours of one run and one commit. Number `first` and those that follow it.
 CREATE TABLE page(
   first INTEGER PRIMARY KEY,
@@ -72,7 +81,8 @@ CREATE TABLE history(
   at INTEGER NOT NULL,
   task TEXT,
   attempt INTEGER,
-  crc INTEGER NOT NULL) STRICT;
+  crc INTEGER NOT NULL,
+  record INTEGER) STRICT;
 CREATE INDEX history_key ON history(key, sequence);
 CREATE TABLE snapshot(
   sequence INTEGER PRIMARY KEY,

@@ -67,8 +67,8 @@ impl Store {
         let conn = file::open(path, options)?;
         let db = Db::new(conn, options.probe.clone(), options.log_bytes);
         db.sync_next(false);
-        let opening = tasks::void_claims(&db)?;
         let latest = latest(db.conn())?.max(options.clock.now());
+        let opening = tasks::void_claims(&db, latest)?;
         let (mover, waiters) = (Mover::new(core::marks(db.conn())?), Waiters::default());
         let (pulse, due) = watch::channel(None);
         let mut core = Core {
@@ -101,9 +101,9 @@ impl Store {
             group: options.group.max(1),
             group_bytes: options.group_bytes,
         };
-        let writer = Writer::new(desk, bounds, threads.clone());
+        let writer = Writer::new(desk, bounds, (!options.inline).then(|| threads.clone()));
         threads.spawn(pulse::beat(due, options.clock.clone(), writer.downgrade()));
-        let readers = Readers::new(path.to_owned(), options.readers);
+        let readers = Readers::new(path.to_owned(), options.readers, options.inline);
         let view = View { readers, mover, waiters, clock: options.clock.clone() };
         Ok(Self { writer, view, keys: options.keys, path: path.to_owned(), door })
     }

@@ -32,6 +32,13 @@ impl Sum {
         self
     }
 
+    /// A column of bytes, with its length.
+    pub(super) fn blob(mut self, value: &[u8]) -> Self {
+        self.0.update(&value.len().to_le_bytes());
+        self.0.update(value);
+        self
+    }
+
     /// A text column that may be null.
     pub(super) fn maybe(self, value: Option<&str>) -> Self {
         match value {
@@ -45,6 +52,14 @@ impl Sum {
         match value {
             Some(value) => self.int(1).int(value),
             None => self.int(0),
+        }
+    }
+
+    /// An integer column that older versions have not: null adds nothing, so that their rows keep their sums.
+    pub(super) fn later_int(self, value: Option<i64>) -> Self {
+        match value {
+            Some(value) => self.int(value),
+            None => self,
         }
     }
 
@@ -98,6 +113,13 @@ impl<'r> Fields<'r> {
         Ok(text)
     }
 
+    /// A column of bytes.
+    pub(super) fn blob(&mut self) -> Done<&'r [u8]> {
+        let bytes = self.take()?.as_blob().map_err(|_| self.damaged())?;
+        self.add(|sum| sum.blob(bytes));
+        Ok(bytes)
+    }
+
     /// A text column that may be null.
     pub(super) fn maybe(&mut self) -> Done<Option<&'r str>> {
         let text = self.take()?.as_str_or_null().map_err(|_| self.damaged())?;
@@ -109,6 +131,13 @@ impl<'r> Fields<'r> {
     pub(super) fn maybe_int(&mut self) -> Done<Option<i64>> {
         let value = self.take()?.as_i64_or_null().map_err(|_| self.damaged())?;
         self.add(|sum| sum.maybe_int(value));
+        Ok(value)
+    }
+
+    /// An integer column that older versions have not.
+    pub(super) fn later_int(&mut self) -> Done<Option<i64>> {
+        let value = self.take()?.as_i64_or_null().map_err(|_| self.damaged())?;
+        self.add(|sum| sum.later_int(value));
         Ok(value)
     }
 

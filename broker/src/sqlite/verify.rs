@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 
 use super::fault::{Done, Fault};
-use super::{dead, events, file, state, tasks};
+use super::{dead, events, file, state, tasks, values};
 use crate::error::{Error, Result};
 
 /// The most findings that are told.
@@ -43,10 +43,15 @@ fn all(conn: &Connection) -> Verified {
     let mut verified = Verified::default();
     verified.note(pages(conn));
     let scans = [tasks::SCANS, state::SCANS, events::SCANS, dead::SCANS];
-    for scan in scans.into_iter().flatten() {
+    // A store of version 1 that nobody has opened since has no pieces.
+    let pieces = file::number(conn, "SELECT count(*) FROM sqlite_schema WHERE name = 'piece'", []).unwrap_or(1);
+    let pieces = if pieces > 0 { values::SCANS } else { &[] };
+    for scan in scans.into_iter().chain([pieces]).flatten() {
         let scanned = verified.scan(conn, *scan);
         verified.note(scanned);
     }
+    let history = state::history_scan(conn).and_then(|scan| verified.scan(conn, scan));
+    verified.note(history);
     verified.note(tasks::stand_somewhere(conn));
     verified.note(state::is_gapless(conn));
     verified.note(events::is_gapless(conn));

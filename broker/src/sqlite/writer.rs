@@ -44,7 +44,8 @@ pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
     bounds: Bounds,
-    threads: Handle,
+    /// Where it is written; none: where it is called.
+    threads: Option<Handle>,
     inbox: Mutex<Inbox>,
     /// None once the store is closed.
     desk: Mutex<Option<Desk>>,
@@ -67,8 +68,8 @@ pub(super) struct Waiting {
 }
 
 impl Writer {
-    /// A writer at a desk; runs on the blocking threads of `threads`.
-    pub(super) fn new(mut desk: Desk, bounds: Bounds, threads: Handle) -> Self {
+    /// A writer at a desk; runs on the blocking threads of `threads`, or on those of its callers.
+    pub(super) fn new(mut desk: Desk, bounds: Bounds, threads: Option<Handle>) -> Self {
         Self(Arc::new_cyclic(|weak| {
             desk.core.tasks.home = WeakWriter(weak.clone());
             Shared { bounds, threads, inbox: Mutex::default(), desk: Mutex::new(Some(desk)) }
@@ -125,9 +126,14 @@ impl Writer {
         }
         inbox.bytes += cost.bytes;
         inbox.jobs.push_back(Waiting { cost, job });
-        if !std::mem::replace(&mut inbox.busy, true) {
+        let is_first = !std::mem::replace(&mut inbox.busy, true);
+        drop(inbox);
+        if is_first {
             let shared = self.0.clone();
-            self.0.threads.spawn_blocking(move || shared.write_all());
+            match &self.0.threads {
+                Some(threads) => drop(threads.spawn_blocking(move || shared.write_all())),
+                None => shared.write_all(),
+            }
         }
         Ok(())
     }

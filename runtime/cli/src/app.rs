@@ -2,14 +2,19 @@
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use callboard::exit::Exit;
 use clap::Parser;
 
 use crate::args::{self, Cli, Command};
+#[cfg(feature = "mcp")]
+use crate::commands::mcp;
+#[cfg(feature = "http")]
+use crate::commands::serve;
 use crate::commands::{
-    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, state, task, tree,
-    workflow,
+    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, schedule, state, task,
+    tree, workflow,
 };
 use crate::complaint::{self, Parsed};
 use crate::console::Console;
@@ -17,6 +22,9 @@ use crate::failure::Failure;
 use crate::log;
 use crate::output::{Done, Printer};
 use crate::telemetry;
+
+/// How long what blocks a thread may take at the end: somebody who reads a terminal cannot be called back.
+const LAST_WORK: Duration = Duration::from_secs(10);
 
 /// Runs what was typed.
 pub(crate) fn main() -> Exit {
@@ -46,7 +54,7 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
             let done = log::start(&cli.global)
                 .map_err(Failure::from)
                 .and_then(|()| config::environment().map_err(Failure::from))
-                .and_then(|()| runtime()?.block_on(dispatch(command, &console)));
+                .and_then(|()| in_runtime(dispatch(command, &console)));
             telemetry::end();
             done
         }
@@ -58,12 +66,15 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+fn in_runtime(work: impl Future<Output = Done>) -> Done {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|why| {
+    let runtime = built.map_err(|why| {
         let what = format!("no threads can be started: {}", why.kind());
-        callboard::broker::problem::Problem::new(callboard::broker::code::INTERNAL, what).into()
-    })
+        Failure::from(callboard::broker::problem::Problem::new(callboard::broker::code::INTERNAL, what))
+    })?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 async fn dispatch(command: Command, console: &Console) -> Done {
@@ -75,10 +86,15 @@ async fn dispatch(command: Command, console: &Console) -> Done {
         Command::State(of) => state::state(of, console).await,
         Command::Dead(of) => dead::dead(of, console).await,
         Command::Inbox(of) => inbox::inbox(of, console).await,
+        Command::Schedule(of) => schedule::schedule(of, console).await,
         Command::Node(of) => node::node(of, console).await,
         Command::Pool(of) => pool::pool(of, console).await,
         Command::Provision(of) => provision::provision(of, console).await,
         Command::Agent(of) => agent::agent(of, console).await,
+        #[cfg(feature = "http")]
+        Command::Serve(of) => serve::serve(of, console).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(of) => mcp::mcp(of, console).await,
         Command::Tree(of) => tree::tree(of, console).await,
         Command::Doctor(of) => doctor::doctor(of, console).await,
         Command::Config(of) => config::config(of),

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "mcp")]
+use crate::commands::mcp;
+#[cfg(feature = "http")]
+use crate::commands::serve;
 use crate::commands::{
-    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, state, task, tree,
-    workflow,
+    agent, completions, config, dead, doctor, event, explain, inbox, node, pool, provision, run, schedule, state, task,
+    tree, workflow,
 };
 
 const AFTER: &str = "\
 Data goes to standard output, everything else to standard error.
 Exit codes: 0 ok, 1 finished and failed, 2 usage, 3 store or broker unreachable,
-4 deadline, 5 degraded with --strict, 70 supervision gave up, 130 interrupted.
+4 deadline, 5 degraded with --strict, 6 waiting for a person, 70 supervision gave
+up, 130 interrupted.
 Errors have codes: callboard explain CB0004. Topics: callboard explain.";
 
 /// Runs teams of AI agents as supervised actors over durable tasks.
@@ -92,6 +97,9 @@ pub(crate) enum Command {
     /// What people are asked, and answering it
     #[command(subcommand)]
     Inbox(inbox::Verb),
+    /// Work that is submitted at its time
+    #[command(subcommand)]
+    Schedule(schedule::Verb),
     /// Start a node, and look after those that run
     #[command(subcommand)]
     Node(node::Node),
@@ -101,6 +109,12 @@ pub(crate) enum Command {
     /// Slots of capabilities over all nodes
     #[command(subcommand)]
     Pool(pool::Pool),
+    /// Let clients of OpenAI-compatible models use a team, or any capability, as a model
+    #[cfg(feature = "http")]
+    Serve(serve::Serve),
+    /// Offer a team, or any capability, as tools over the Model Context Protocol
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Mcp),
     /// The supervision trees that are running
     Tree(tree::Tree),
     /// Make the broker's streams

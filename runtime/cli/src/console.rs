@@ -4,6 +4,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use callboard::config::Config;
+
 use crate::args::Global;
 use crate::nodes::plain;
 use crate::output::Printer;
@@ -55,6 +57,8 @@ impl std::fmt::Display for Place {
 pub(crate) struct Console {
     pub(crate) out: Printer,
     pub(crate) place: Place,
+    /// What is worked on here is configured with this: its models, tools, agents and bounds.
+    pub(crate) config: Config,
 }
 
 impl Console {
@@ -76,7 +80,10 @@ impl Console {
             Some(named) if exported.as_ref() != Some(named) => format!("--store {} ", quoted(named)),
             _ => String::new(),
         };
-        Console { out: Printer::new(global.json, global.quiet, repeated), place }
+        // What is wrong with a variable is told before any command.
+        let models = Config::default().over_environment().map(|config| config.models).unwrap_or_default();
+        let config = Config { models, ..Config::default() };
+        Console { out: Printer::new(global.json, global.quiet, repeated), place, config }
     }
 
     /// A command as a person can type it here.

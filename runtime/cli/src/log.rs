@@ -10,8 +10,11 @@ use std::sync::OnceLock;
 use callboard::Error;
 use callboard::broker::code;
 use callboard::broker::problem::Problem;
+use callboard::telemetry::tells_what_was_said;
 use serde_json::{Value, json};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::{Filter, Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::args::{Global, LogFormat};
@@ -54,14 +57,20 @@ pub(crate) fn start(global: &Global) -> Result<(), Problem> {
     let (filter, handle) = reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let lines = match global.log_format {
-        LogFormat::Text => lines.with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+        LogFormat::Text => lines.with_filter(passing(filter)).boxed(),
+        LogFormat::Json => lines.json().with_filter(passing(filter)).boxed(),
     };
     // A second start in one process keeps the first: there is only one standard error.
     if telemetry::beside(tracing_subscriber::registry().with(lines)).is_ok() {
         let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
     }
     Ok(())
+}
+
+/// What passes of what was asked for: never what libraries tell of prompts, answers and keys. A function rather than a
+/// directive, because a more exact directive of whoever asks would win over that.
+fn passing<S: Subscriber>(asked: impl Filter<S>) -> impl Filter<S> {
+    asked.and(filter_fn(|of| !tells_what_was_said(of)))
 }
 
 /// Changes what is logged: the verb `loglevel` of a node, with `{"level": "info"}` or anything that RUST_LOG takes.
@@ -97,4 +106,68 @@ pub(crate) fn fault() -> Problem {
 fn said(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a value that is no text")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged by a program that says something here and in the libraries that carry it.
+    fn logged(filter: &str) -> String {
+        let (kept, filter) = (Kept::default(), EnvFilter::try_new(filter).unwrap());
+        let (filter, handle) = reload::Layer::new(filter);
+        let into = kept.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || into.clone()).with_ansi(false);
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(lines.with_filter(passing(filter))),
+            || {
+                for again in [false, true] {
+                    if again {
+                        let filter = EnvFilter::try_new("trace,rmcp::service=trace").unwrap();
+                        handle.reload(filter).unwrap();
+                    }
+                    tracing::info!(target: "callboard_cli::log", "ours");
+                    tracing::error!(target: "rmcp::service", "canary");
+                    tracing::trace!(target: "rmcp", "canary");
+                    tracing::debug!(target: "genai::webc", "canary");
+                    tracing::trace!(target: "reqwest::connect", "canary");
+                    tracing::trace!(target: "hyper_util::client", "canary");
+                    tracing::trace!(target: "async_nats::connection", "canary");
+                    tracing::info_span!(target: "rmcp::service", "serve", said = "canary").in_scope(|| {
+                        tracing::info!(target: "callboard_cli::log", "ours within");
+                    });
+                    tracing::info!(target: "async_nats::connector", "connected");
+                    tracing::info!(target: "rmcpx", "another library");
+                }
+            },
+        );
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn what_libraries_tell_of_prompts_and_keys_is_logged_by_no_filter() {
+        for filter in ["trace", "info,genai::webc=trace,rmcp=trace", "off,rmcp::service=debug,async_nats=trace"] {
+            let lines = logged(filter);
+            assert!(!lines.contains("canary"), "{filter}: {lines}");
+            for kept in ["ours within", "connected", "another library"] {
+                assert!(lines.contains(kept), "{filter}: {lines}");
+            }
+        }
+    }
 }

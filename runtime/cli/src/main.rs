@@ -11,6 +11,7 @@
 //! | [`output`], [`console`], [`log`] | what is shown, and where |
 //! | [`store`], [`services`] | the store and the node over it |
 //! | [`nodes`] | a broker, and the nodes on it |
+//! | `doors` | what strangers are offered |
 //! | [`work`], [`follow`], [`signals`] | a run until it ends, and how far it is |
 //! | [`ids`], [`paths`] | which run, task or file is meant |
 //! | [`telemetry`] | traces and metrics of this process |
@@ -21,14 +22,18 @@ mod args;
 mod commands;
 mod complaint;
 mod console;
+#[cfg(any(feature = "http", feature = "mcp"))]
+mod doors;
 mod failure;
 mod figures;
 mod follow;
 mod ids;
 mod log;
+mod models;
 mod nodes;
 mod output;
 mod paths;
+mod people;
 #[cfg(test)]
 mod reference;
 mod services;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use callboard::broker::Broker;
 use callboard::broker::code;
-use callboard::broker::id::NodeName;
+use callboard::broker::id::{NodeName, TaskId};
+use callboard::broker::nats::requests;
 use callboard::broker::nats::service::{self, Present};
 use callboard::broker::nats::{Missing, Wing, connect};
 use callboard::broker::problem::Problem;
+use callboard::broker::tasks::Recorded;
 use callboard::config::{Address, Config};
 use callboard::exit::Exit;
+use callboard::inbox::Inbox;
 use callboard::{Error, broker_options};
 use serde::Serialize;
 use serde_json::Value;
@@ -85,12 +88,17 @@ impl Nodes {
 
     /// Asks every node the same. One that has gone in between is left out.
     pub(crate) async fn all(&self, verb: &str) -> Result<Vec<Said>, Failure> {
+        self.all_about(verb, &Value::Null, PATIENCE).await
+    }
+
+    /// Asks every node the same about something, for which each may take so long.
+    pub(crate) async fn all_about(&self, verb: &str, body: &Value, patience: Duration) -> Result<Vec<Said>, Failure> {
         let mut asking = tokio::task::JoinSet::new();
         for node in self.present().await? {
-            let (link, verb) = (self.wing.link.clone(), verb.to_owned());
+            let (link, verb, body) = (self.wing.link.clone(), verb.to_owned(), body.clone());
             asking.spawn(async move {
                 let late = || Error::unavailable(format!("node {} does not answer: it may be frozen", node.node));
-                let said = tokio::time::timeout(PATIENCE, service::ask(&link, &node.node, &verb, Value::Null)).await;
+                let said = tokio::time::timeout(patience, service::ask(&link, &node.node, &verb, body)).await;
                 Said { answer: said.unwrap_or_else(|_| Err(late())), node }
             });
         }
@@ -98,6 +106,16 @@ impl Nodes {
         said.retain(|one| !matches!(one.answer, Err(Error::NoRecipient { .. })));
         said.sort_by(|a, b| a.node.node.as_str().cmp(b.node.node.as_str()));
         Ok(said)
+    }
+
+    /// Answers a question. A node does it where there is one, for a person need not be allowed to write an outcome.
+    pub(crate) async fn answer(&self, task: TaskId, answer: Value, who: &str) -> Result<Recorded, Error> {
+        let inbox = Inbox::of(self.broker());
+        inbox.check(task.clone(), &answer, who).await?;
+        match requests::answer_by_node(&self.wing.link, &task, &answer, who).await {
+            Err(Error::NoRecipient { .. }) => inbox.answer(task, answer, who).await,
+            answered => answered,
+        }
     }
 
     /// What all nodes serve together, by name.

@@ -78,9 +78,10 @@ impl Console {
         if let Place::Broker(remote) = &self.place {
             return Ok(Store { signals, ..join(remote).await? });
         }
+        let node = || Node::configured(self.config.clone());
         let started = match self.place.file() {
-            Some(path) => start(Node::embedded().store(path)).await,
-            None => start(Node::embedded()).await,
+            Some(path) => start(node().store(path)).await,
+            None => start(node()).await,
         };
         let store = match started {
             Ok(node) => Store::of(node.broker().clone(), Who::Node(node)),
@@ -88,7 +89,7 @@ impl Console {
             Err(Error::Config(problems)) if self.may_do_without(&problems) => {
                 let why = format!("memory, for nothing can be kept: {}", told(&problems));
                 self.out.note(&self.out.page.field("store", 7, &why));
-                let node = start(Node::embedded()).await?;
+                let node = start(node()).await?;
                 Store::of(node.broker().clone(), Who::Node(node))
             }
             Err(error) => return Err(error.into()),
@@ -135,12 +136,17 @@ impl Store {
     /// # Errors
     /// CB0004 when it does not answer within 2 s.
     pub(crate) async fn node_says(&self, verb: &str) -> Result<Option<Value>, Failure> {
+        self.node_says_about(verb, Value::Null).await
+    }
+
+    /// As [`node_says`](Self::node_says), about something.
+    pub(crate) async fn node_says_about(&self, verb: &str, body: Value) -> Result<Option<Value>, Failure> {
         let said = match &self.who {
             Who::Nobody => return Ok(None),
             // There are many, and each is asked by name.
             Who::Nodes(_) => return Ok(None),
-            Who::Node(node) => node.control(verb, Value::Null).await,
-            Who::Other(attached, pid) => match tokio::time::timeout(PATIENCE, attached.ask(verb, Value::Null)).await {
+            Who::Node(node) => node.control(verb, body).await,
+            Who::Other(attached, pid) => match tokio::time::timeout(PATIENCE, attached.ask(verb, body)).await {
                 Ok(said) => said,
                 Err(_) => {
                     let problem =
@@ -175,6 +181,14 @@ impl Store {
         match &self.who {
             Who::Node(node) => Some(node),
             Who::Nobody | Who::Other(..) | Who::Nodes(_) => None,
+        }
+    }
+
+    /// The other process that works on it.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        match &self.who {
+            Who::Other(_, pid) => Some(*pid),
+            Who::Nobody | Who::Node(_) | Who::Nodes(_) => None,
         }
     }
 

@@ -13,7 +13,12 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::follow::{Follow, Notes};
 use crate::ids::short;
+use crate::output::count;
+use crate::people::only_people;
 use crate::store::Store;
+
+/// The most questions that are named when a run waits for people.
+const SHOWN: usize = 5;
 
 /// A run that ended.
 pub(crate) struct Ended {
@@ -34,27 +39,33 @@ enum End {
     Outcome(Box<Outcome>),
     Interrupted,
     OwnerGone,
+    People(Vec<TaskId>),
 }
 
 /// Follows `task` of `run` to its end. When the process that works on it dies, a store that is to be worked on is taken
-/// over at once.
+/// over at once. Unless it is to `stay`, it ends with 6 when nothing but people is waited for; what is in memory stays, for
+/// there nobody else could answer.
 pub(crate) async fn until_end(
     console: &Console,
     store: &mut Store,
     run: &RunId,
     task: &TaskId,
+    stay: bool,
 ) -> Result<Ended, Failure> {
     loop {
+        let (broker, stay) = (store.broker.clone(), stay || store.is_memory());
         let mut follow = Follow::begin(console, store, run, task).await?;
         let end = tokio::select! {
             outcome = follow.end() => End::Outcome(Box::new(outcome?)),
             () = store.interrupted() => End::Interrupted,
             gone = store.owner_gone() => gone.map(|()| End::OwnerGone)?,
             error = node_gave_up(store) => return Err(error),
+            questions = only_people(&broker, run), if !stay => End::People(questions),
         };
         match end {
             End::Outcome(outcome) => return Ok(Ended { outcome: *outcome, follow }),
             End::Interrupted => return Err(interrupt(console, store, run).await),
+            End::People(questions) => return Err(leave_to(console, store, run, &questions).await),
             End::OwnerGone if store.works() => *store = console.work().await?,
             End::OwnerGone => {
                 // It may have ended with its last breath.
@@ -107,6 +118,27 @@ async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
         }
     }
     Failure::silent(Exit::Interrupted)
+}
+
+/// Hands back what is held, and says who is waited for and how to go on.
+async fn leave_to(console: &Console, store: &Store, run: &RunId, questions: &[TaskId]) -> Failure {
+    let id = short(run.as_str());
+    let go_on = match store.node() {
+        Some(node) => {
+            if let Err(error) = node.hand_back().await {
+                tracing::debug!(%error, "not everything was handed back");
+            }
+            format!("resume  {}", console.command(&format!("workflow resume {id}")))
+        }
+        None => format!("watch   {}", console.command(&format!("task watch {id}"))),
+    };
+    let mut said = format!("waiting for a person: {}", count(questions.len(), "question"));
+    for question in questions.iter().take(SHOWN) {
+        let show = console.command(&format!("inbox show {}", short(question.as_str())));
+        said.push_str(&format!("\nasked   {show}"));
+    }
+    console.out.note(&format!("{said}\n{go_on}"));
+    Failure::silent(Exit::Waiting)
 }
 
 async fn node_gave_up(store: &Store) -> Failure {

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use callboard_agents::Failure;
 use callboard_agents::service::Handler;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::bulk::Bulk;
 use super::heart::Charges;
 use super::pool::{Figures, Open, Pool};
 use super::pump::Pump;
+use super::quit::{Quit, Teller};
 use super::slot::Slots;
 use super::voice;
-use super::work::Quit;
 use crate::tree::{Fault, StartCtx};
 
 /// How long a cell that is to be rebuilt waits for its own tasks to be gone.
@@ -42,7 +42,7 @@ pub(crate) enum CellMsg {
 
 struct Working {
     pumps: JoinSet<()>,
-    quit: watch::Sender<Quit>,
+    quit: Teller,
     _open: Open,
 }
 
@@ -56,14 +56,19 @@ impl Actor for Cell {
         myself: ActorRef<CellMsg>,
         (pool, n, handlers, seat): Self::Arguments,
     ) -> Result<Working, ActorProcessingErr> {
-        let (quit, _) = watch::channel(Quit::No);
-        let slots = Slots::new(pool.options.concurrency);
+        let quit = Teller::default();
+        let open = Open::new(&pool, n);
+        let bulk = Bulk::new(pool.room.clone(), {
+            let pool = pool.clone();
+            move || pool.allowed_bulk(n)
+        });
+        let slots = Slots::new(pool.options.concurrency, bulk);
         let mut pumps = JoinSet::new();
         let pump = || Pump {
             pool: pool.clone(),
             handlers: handlers.clone(),
             slots: slots.clone(),
-            quit: quit.subscribe(),
+            quit: quit.told(),
             cell: myself.clone(),
             seat: seat.clone(),
             charges: Charges::new(&pool.hub),
@@ -74,13 +79,13 @@ impl Actor for Cell {
             pumps.spawn(pump().messages(inbox.clone()));
         }
         pumps.spawn(pump().messages(pool.by_name.clone()));
-        pumps.spawn(voice::announce(pool.clone(), slots.clone(), quit.subscribe()));
+        pumps.spawn(voice::announce(pool.clone(), slots.clone(), quit.told()));
         // One cell hears for all of its pool.
         for hearing in pool.options.hears.iter().filter(|_| n == 1) {
             let subscription = pool.hub.broker.messages.subscribe(&hearing.topic, &pool.name);
-            pumps.spawn(voice::hear(pool.clone(), hearing.clone(), subscription, quit.subscribe()));
+            pumps.spawn(voice::hear(pool.clone(), hearing.clone(), subscription, quit.told()));
         }
-        Ok(Working { pumps, quit, _open: Open::new(&pool) })
+        Ok(Working { pumps, quit, _open: open })
     }
 
     async fn handle(
@@ -100,7 +105,7 @@ impl Actor for Cell {
 
     /// Takes nothing new and waits for what is at work; the supervisor's shutdown time is the limit.
     async fn post_stop(&self, _myself: ActorRef<CellMsg>, state: &mut Working) -> Result<(), ActorProcessingErr> {
-        state.quit.send_replace(Quit::Finish);
+        state.quit.tell(Quit::Finish);
         while state.pumps.join_next().await.is_some() {}
         Ok(())
     }

@@ -16,9 +16,10 @@ use super::chain::Chain;
 use super::grants::Grants;
 use super::host::RequestHost;
 use super::pool::Pool;
+use super::quit::Quits;
 use super::slot::{Permit, Slots};
 use super::stats::Ended;
-use super::work::{Quits, Worked, timed_out, work};
+use super::work::{Worked, timed_out, work};
 use crate::telemetry;
 
 /// A message at its cell.
@@ -62,7 +63,10 @@ impl Answering {
             run: message.run,
             team: self.pool.team.clone(),
             attempt: 1,
+            attempts: 1,
             deadline,
+            // Only tasks name one.
+            model: None,
         };
         let chain = Chain::of_message(message.hops, &message.body);
         let grants = Grants::new(&facts, self.pool.grants.clone());
@@ -76,7 +80,7 @@ impl Answering {
             Error::Cancelled { by: "its asker, who no longer waits".into() }
         };
         let slots = (&self.slots, self.held.take());
-        let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &mut self.quits).await;
+        let worked = work(&self.handler, &host, message.body, slots, deadline, asker_gone, &self.quits).await;
         let fatal = worked.fatal();
         let (answer, ended) = self.answer(worked, &host);
         let (code, node) = (answer.as_ref().err().map(Error::code), hub.name.as_str());

@@ -1,14 +1,16 @@
 //! One attempt of a task: decline it or work on it, then write what became of it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_agents::TaskInfo;
-use callboard_agents::host::Facts;
 use callboard_agents::service::Handler;
+use callboard_broker::clock::Millis;
 use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
-use callboard_broker::error::Error;
+use callboard_broker::error::{Error, Remote};
+use callboard_broker::id::NodeName;
 use callboard_broker::task::{Record, Release, Status, Task, failures};
 use callboard_broker::tasks::{Lease, Revoked};
 use callboard_broker::trace::TraceContext;
@@ -23,10 +25,14 @@ use super::heart::Claimed;
 use super::host::RequestHost;
 use super::hub::{self, Hub};
 use super::pool::Pool;
+use super::quit::Quits;
 use super::settle::Settling;
 use super::slot::{Permit, Slots};
-use super::work::{Quits, Worked, timed_out, work};
+use super::work::{Worked, timed_out, work};
 use crate::telemetry::{self, By};
+
+/// How long before the wall time of its run is over an attempt ends, so that what it had kept is recorded in time.
+const EARLY: Duration = Duration::from_millis(50);
 
 /// A claimed task at its cell.
 pub(crate) struct Attempt {
@@ -53,7 +59,7 @@ impl Attempt {
     }
 
     async fn run_claimed(self, lease: Lease, slot: Permit, trace: Option<TraceContext>) -> Option<String> {
-        let Self { pool, handler, slots, mut quits, claim, last_resort } = self;
+        let Self { pool, handler, slots, quits, claim, last_resort } = self;
         let Lease { task, attempt, log, revoked, .. } = lease;
         let (hub, journal) = (pool.hub.clone(), claim.journal().clone());
         let settling = Settling::new(&pool, &task, attempt, claim);
@@ -63,32 +69,30 @@ impl Attempt {
             return None;
         }
         let _running = (pool.stats.begin(), hub.stats.begin());
-        let (began, due) = (Instant::now(), settling.due);
+        let (began, due) = (Instant::now(), ends(&task, settling.due));
         let limits = [task.timeout_ms.map(Duration::from_millis), pool.options.deadline];
         let deadline = limits.into_iter().flatten().map(|limit| began + limit).fold(due, Instant::min);
-        let facts = Facts {
-            agent: pool.name.clone(),
-            capability: task.capability.clone(),
-            task: Some(task.id.clone()),
-            run: Some(task.run.clone()),
-            team: pool.team.clone(),
-            attempt,
-            deadline,
-        };
+        let facts = pool.facts_of_task(&task, attempt, deadline);
         let grants = Grants::new(&facts, pool.grants.clone());
         let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Chain::of_task(&task), trace);
         let (input, slots) = (task.input.clone(), (&slots, Some(slot)));
-        let worked = work(&handler, &host, input, slots, deadline, unwanted(revoked), &mut quits).await;
+        let worked = match settling.begin().await {
+            Ok(()) => work(&handler, &host, input, slots, deadline, unwanted(revoked), &quits).await,
+            Err(error) => Worked::Failed(callboard_agents::Failure::from(error).into_remote()),
+        };
         cut_short(&worked);
         let fatal = worked.fatal();
         let attempted = match worked {
             Worked::Done(output) => Attempted::Done(output),
-            Worked::Failed(remote) => Attempted::Failed(remote),
+            Worked::Failed(remote) => failed(&host, &task, remote, due),
             Worked::Panicked(remote) => {
                 pool.stats.panicked();
                 Attempted::Failed(remote)
             }
-            Worked::TimedOut(_) if deadline == due => Attempted::Expired,
+            Worked::TimedOut(_) if deadline == due => {
+                host.overdue(&task);
+                Attempted::Expired(host.kept.take())
+            }
             Worked::TimedOut(limit) => Attempted::Failed(timed_out(&pool.name, limit, &host)),
             Worked::Unwanted(error) => {
                 tracing::debug!(%error, "the claim no longer holds");
@@ -105,7 +109,7 @@ impl Attempt {
                 return None;
             }
         };
-        let decided = judge(&handler, &host, &hub, (&task, &log), attempted).await;
+        let decided = judge(&handler, &host, &hub, (&task, &log, settling.started_at), attempted).await;
         told(&worked_by(&pool, &task), &decided, began.elapsed());
         let is_over = matches!(decided, Verdict::Finish(..));
         let ended = settling.settle(decided).await;
@@ -116,6 +120,21 @@ impl Attempt {
         hub.stats.ended(ended, began.elapsed());
         fatal
     }
+}
+
+/// When the last attempt must have ended.
+fn ends(task: &Task, due: Instant) -> Instant {
+    if task.is_last_call() { due.checked_sub(EARLY).unwrap_or(due) } else { due }
+}
+
+/// A failure; unless it is that the wall time of its run is over, as a child or a wait was first to see.
+fn failed(host: &RequestHost, task: &Task, remote: Remote, due: Instant) -> Attempted {
+    let is_over = task.is_last_call() && (remote.code == code::EXPIRED || Instant::now() >= due);
+    if !is_over {
+        return Attempted::Failed(remote);
+    }
+    host.overdue(task);
+    Attempted::Expired(remote.partial)
 }
 
 /// Says in the span of the attempt that no verdict on it follows.
@@ -145,15 +164,15 @@ async fn judge(
     handler: &Arc<dyn Handler>,
     host: &RequestHost,
     hub: &Hub,
-    (task, log): (&Task, &[Record]),
+    (task, log, began): (&Task, &[Record], Millis),
     attempted: Attempted,
 ) -> Verdict {
-    hub.breakers.seen(&task.capability, attempted.seen()).await;
+    hub.breakers.seen(&task.capability, attempted.seen(), began).await;
     let (now, failed) = (hub.broker.clock.now(), failures(log));
     if failed == 0 {
         hub.budgets().begin(&task.run);
     }
-    let mut decided = match verdict(task, attempted, failed, now, chance()) {
+    let mut decided = match verdict(task, attempted, failed, now, chance(task, &hub.name, failed)) {
         Verdict::Retry(error, _) if !hub.budgets().take(&task.run) => given_up(task, error, now),
         decided => decided,
     };
@@ -180,9 +199,9 @@ async fn unwanted(mut revoked: watch::Receiver<Option<Revoked>>) -> Error {
     }
 }
 
-/// A number in 0..1 for jitter: the hasher's random keys are as good as any.
-fn chance() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let bits = RandomState::new().hash_one(0u8) >> 11;
-    bits as f64 / (1u64 << 53) as f64
+/// A number in 0..1 for jitter: different for each task, node and failure, and the same when a simulation comes again.
+fn chance(task: &Task, node: &NodeName, failed: u32) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (task.id.as_str(), node.as_str(), failed).hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use callboard_broker::clock::Millis;
-use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::{Class, Remote};
 use callboard_broker::payload::Payload;
@@ -18,8 +17,8 @@ pub(crate) enum Attempted {
     Done(Payload),
     /// With a failure of the handler, a panic or the attempt's time limit.
     Failed(Remote),
-    /// The task's deadline passed.
-    Expired,
+    /// The task's deadline passed; with what the agent had kept.
+    Expired(Option<Payload>),
 }
 
 impl Attempted {
@@ -28,7 +27,7 @@ impl Attempted {
         match self {
             Self::Done(_) => Seen::Success,
             Self::Failed(remote) => Seen::of(remote.class),
-            Self::Expired => Seen::Nothing,
+            Self::Expired(_) => Seen::Nothing,
         }
     }
 }
@@ -67,7 +66,10 @@ pub(crate) fn verdict(task: &Task, attempted: Attempted, failures: u32, now: Mil
         Attempted::Done(output) => {
             Verdict::Finish(Box::new(Outcome { output, ..*finish(Status::Completed, None) }), None)
         }
-        Attempted::Expired => Verdict::Finish(finish(Status::Expired, Some(expired())), Some(Reason::Expired)),
+        Attempted::Expired(partial) => {
+            let error = Remote { partial, ..task.overdue() };
+            Verdict::Finish(finish(Status::Expired, Some(error)), Some(Reason::Expired))
+        }
         Attempted::Failed(error) if error.class == Class::Cancelled => {
             Verdict::Finish(finish(Status::Cancelled, Some(error)), None)
         }
@@ -99,19 +101,10 @@ pub(crate) fn backoff(retry: &Retry, failures: u32, retry_after_ms: Option<Milli
     jittered.max(Duration::from_millis(retry_after_ms.unwrap_or(0)))
 }
 
-fn expired() -> Remote {
-    Remote {
-        class: Class::Permanent,
-        code: code::EXPIRED.into(),
-        message: "not done by its deadline".into(),
-        retry_after_ms: None,
-        partial: None,
-        fatal: false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use callboard_broker::budget::Budget;
+    use callboard_broker::code;
     use callboard_broker::id::RunId;
     use callboard_broker::subject::CapabilityName;
 
@@ -122,7 +115,7 @@ mod tests {
     }
 
     fn failed(class: Class) -> Attempted {
-        Attempted::Failed(Remote { class, retry_after_ms: None, ..expired() })
+        Attempted::Failed(Remote { class, ..task().overdue() })
     }
 
     #[test]
@@ -150,6 +143,31 @@ mod tests {
         let late = Task { deadline: 1_400, ..task() };
         assert!(matches!(verdict(&late, failed(Class::Transient), 0, 0, 0.5), Verdict::Retry(..)));
         assert!(matches!(verdict(&late, failed(Class::Transient), 0, 500, 0.5), Verdict::Finish(..)));
+    }
+
+    #[test]
+    fn what_passed_its_deadline_says_whether_that_was_its_own_or_the_wall_time_of_its_run() {
+        let expired = |task: &Task| match verdict(task, Attempted::Expired(Some(Payload::of(7))), 0, 0, 0.5) {
+            Verdict::Finish(outcome, Some(Reason::Expired)) => *outcome,
+            other => panic!("{other:?}"),
+        };
+        let wall = |wall_ms| Budget { wall_ms: Some(wall_ms), ..Budget::default() };
+        for (task, code, said) in [
+            (task(), code::EXPIRED, "its deadline passed before it was done"),
+            (task().budgeted(wall(60_000)), code::EXHAUSTED, "the budget of r is used up: 60 seconds of wall time"),
+            (task().budgeted(wall(250)), code::EXHAUSTED, "the budget of r is used up: 250 milliseconds of wall time"),
+            (
+                Task { deadline: 10, ..task() }.budgeted(wall(60_000)),
+                code::EXPIRED,
+                "its deadline passed before it was done",
+            ),
+        ] {
+            let outcome = expired(&task);
+            let error = outcome.error.clone().unwrap();
+            assert_eq!((outcome.status, &*error.code, &*error.message), (Status::Expired, code, said));
+            assert_eq!(error.partial, Some(Payload::of(7)));
+            assert_eq!(outcome.into_result().unwrap_err().code(), code);
+        }
     }
 
     #[test]

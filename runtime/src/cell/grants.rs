@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use callboard_agents::Grant;
 use callboard_agents::host::Facts;
-use callboard_broker::BoxFuture;
+use callboard_agents::tool::{Desk, Taint, Toolbox};
 use callboard_broker::error::{Error, Result};
-use callboard_broker::state::{Change, Key, Moment, Put, Scope, StateEntry, States, Watch, Write};
+use callboard_broker::state::{Key, Scope};
 use callboard_broker::subject::CapabilityName;
-use tokio::sync::watch;
 
 /// The grants of one agent in one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Grants {
-    agent: Arc<str>,
+    pub(super) agent: Arc<str>,
     run: Option<callboard_broker::id::RunId>,
     list: Arc<[Grant]>,
 }
@@ -21,6 +20,11 @@ pub(crate) struct Grants {
 impl Grants {
     pub(crate) fn new(facts: &Facts, list: Arc<[Grant]>) -> Self {
         Self { agent: facts.agent.clone(), run: facts.run.clone(), list }
+    }
+
+    /// The tools of the request, as far as they were granted.
+    pub(crate) fn desk(&self, toolbox: &Toolbox, taint: Taint) -> Arc<Desk> {
+        Desk::new(toolbox.clone(), &self.list, taint)
     }
 
     /// Whether it may ask, tell and delegate to a capability. A person may be asked by anybody: what is in doubt must
@@ -40,7 +44,7 @@ impl Grants {
         if self.list.iter().any(covers) { Ok(()) } else { Err(self.denied(format!("call {capability}"))) }
     }
 
-    fn read(&self, key: &Key) -> Result<()> {
+    pub(super) fn read(&self, key: &Key) -> Result<()> {
         let covers = |grant: &Grant| match grant {
             Grant::Read(prefix) => is_below(key.as_str(), prefix),
             other => self.owns(other, key),
@@ -48,7 +52,7 @@ impl Grants {
         if self.list.iter().any(covers) { Ok(()) } else { Err(self.denied(format!("read {key}"))) }
     }
 
-    fn write(&self, key: &Key) -> Result<()> {
+    pub(super) fn write(&self, key: &Key) -> Result<()> {
         if !key.is_reserved() && self.list.iter().any(|grant| self.owns(grant, key)) {
             Ok(())
         } else {
@@ -69,7 +73,7 @@ impl Grants {
     }
 
     /// A prefix is read as the key it would be: it must lie wholly inside what is granted.
-    fn read_below(&self, prefix: &str) -> Result<()> {
+    pub(super) fn read_below(&self, prefix: &str) -> Result<()> {
         match Key::parse(prefix) {
             Ok(key) => self.read(&key),
             Err(_) => self.whole_scope(prefix),
@@ -98,86 +102,6 @@ impl Grants {
 
 fn is_below(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// Shared state, as far as the grants go. Writes are signed with the agent's name and its task, whatever they say.
-pub(crate) struct Guarded {
-    inner: Arc<dyn States>,
-    grants: Grants,
-    task: Option<(callboard_broker::id::TaskId, u32)>,
-    /// Why the request has ended, once it has.
-    ended: watch::Receiver<Option<Error>>,
-}
-
-impl Guarded {
-    pub(crate) fn new(
-        inner: Arc<dyn States>,
-        grants: Grants,
-        facts: &Facts,
-        ended: watch::Receiver<Option<Error>>,
-    ) -> Self {
-        let task = facts.task.clone().map(|task| (task, facts.attempt));
-        Self { inner, grants, task, ended }
-    }
-
-    fn live(&self) -> Result<()> {
-        self.ended.borrow().as_ref().map_or(Ok(()), |why| Err(why.clone()))
-    }
-}
-
-impl States for Guarded {
-    fn get(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<StateEntry>>>> {
-        Box::pin(async move {
-            self.live()?;
-            keys.iter().try_for_each(|key| self.grants.read(key))?;
-            self.inner.get(keys).await
-        })
-    }
-
-    fn list(&self, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
-        Box::pin(async move {
-            self.live()?;
-            self.grants.read_below(&prefix)?;
-            self.inner.list(prefix).await
-        })
-    }
-
-    fn put(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<Put>>> {
-        Box::pin(async move {
-            let refused: Vec<Option<Error>> =
-                writes.iter().map(|w| self.live().and_then(|()| self.grants.write(&w.key)).err()).collect();
-            let sign = |w: Write| Write { by: self.grants.agent.to_string(), task: self.task.clone(), ..w };
-            let allowed =
-                writes.into_iter().zip(&refused).filter(|(_, no)| no.is_none()).map(|(w, _)| sign(w)).collect();
-            let mut answers = self.inner.put(allowed).await.into_iter();
-            let lost = || Err(Error::Unknown { what: "a state write".into() });
-            refused.into_iter().map(|no| no.map_or_else(|| answers.next().unwrap_or_else(lost), Err)).collect()
-        })
-    }
-
-    fn watch(&self, prefix: String) -> BoxFuture<'_, Result<Box<dyn Watch>>> {
-        Box::pin(async move {
-            self.live()?;
-            self.grants.read_below(&prefix)?;
-            self.inner.watch(prefix).await
-        })
-    }
-
-    fn history(&self, key: Key) -> BoxFuture<'_, Result<Vec<Change>>> {
-        Box::pin(async move {
-            self.live()?;
-            self.grants.read(&key)?;
-            self.inner.history(key).await
-        })
-    }
-
-    fn at(&self, moment: Moment, prefix: String) -> BoxFuture<'_, Result<Vec<StateEntry>>> {
-        Box::pin(async move {
-            self.live()?;
-            self.grants.read_below(&prefix)?;
-            self.inner.at(moment, prefix).await
-        })
-    }
 }
 
 #[cfg(test)]

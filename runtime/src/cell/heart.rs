@@ -4,33 +4,52 @@
 //! outcome; or, when the attempt was dropped half-way, its [`Claimed`]; or, when its code cannot be dropped because it
 //! spins, the [`Charges`] of the cell that was killed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote, Result};
+use callboard_broker::id::TaskId;
 use callboard_broker::task::Release;
-use callboard_broker::tasks::{Fence, GiveBack, LEASE};
+use callboard_broker::tasks::{Fence, GiveBack, LEASE, Revoked};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::hub::Hub;
 use super::journal::Journal;
+use super::stats::Stats;
 
-/// How long code whose cell was killed may take to be gone before its tasks are handed back without it.
+/// How long code whose cell was killed may take to be gone before its tasks are handed back without it; and how long
+/// code whose task was cancelled may take, before it is told to be a zombie.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether something has ended, while somebody waits for that.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The claims of a node.
 pub(crate) struct Heart {
-    claims: Mutex<HashMap<u64, Claim>>,
+    claims: Mutex<BTreeMap<u64, Claim>>,
     held: watch::Sender<usize>,
 }
 
 enum Claim {
     /// An attempt has it.
-    Held(Arc<Journal>),
+    Held(Arc<Journal>, Work),
     /// It is being handed back.
     Leaving,
+}
+
+/// Who works on a claim, and what says that it is wanted no more.
+pub(crate) struct Work {
+    pub(crate) agent: Arc<str>,
+    pub(crate) revoked: watch::Receiver<Option<Revoked>>,
+}
+
+/// Code that goes on though nobody wants it to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Zombie {
+    pub(crate) task: TaskId,
+    pub(crate) agent: Arc<str>,
 }
 
 impl Default for Heart {
@@ -40,8 +59,38 @@ impl Default for Heart {
 }
 
 impl Heart {
-    fn hold(&self, lease: u64, journal: Arc<Journal>) {
-        self.change(|claims| claims.insert(lease, Claim::Held(journal)));
+    fn hold(&self, lease: u64, journal: Arc<Journal>, work: Work) {
+        self.change(|claims| claims.insert(lease, Claim::Held(journal, work)));
+    }
+
+    /// Waits until none of these tasks is at work here, a second at most: how many were, and those that still are.
+    pub(crate) async fn until_stopped(&self, tasks: &HashSet<TaskId>) -> (usize, Vec<Zombie>) {
+        let at_work = || self.at_work(|task, _| tasks.contains(task));
+        let before = at_work().len();
+        let gone = async {
+            while !at_work().is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(GRACE, gone).await {
+            Ok(()) => (before, Vec::new()),
+            Err(_) => (before, at_work()),
+        }
+    }
+
+    /// What works on though its claim holds no more.
+    fn unwanted(&self) -> Vec<Zombie> {
+        self.at_work(|_, work| work.revoked.borrow().is_some())
+    }
+
+    fn at_work(&self, which: impl Fn(&TaskId, &Work) -> bool) -> Vec<Zombie> {
+        let zombie = |claim: &Claim| match claim {
+            Claim::Held(journal, work) if which(&journal.claim().task, work) => {
+                Some(Zombie { task: journal.claim().task.clone(), agent: work.agent.clone() })
+            }
+            _ => None,
+        };
+        self.claims().values().filter_map(zombie).collect()
     }
 
     /// Makes the caller the one who hands this claim back, unless somebody has let it go already.
@@ -49,7 +98,7 @@ impl Heart {
         let mut claims = self.claims();
         let claim = claims.get_mut(&lease)?;
         match std::mem::replace(claim, Claim::Leaving) {
-            Claim::Held(journal) => Some(journal),
+            Claim::Held(journal, _) => Some(journal),
             Claim::Leaving => None,
         }
     }
@@ -58,7 +107,7 @@ impl Heart {
         self.change(|claims| claims.remove(&lease));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, Claim>) -> T) {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<u64, Claim>) -> T) {
         let mut claims = self.claims();
         change(&mut claims);
         self.held.send_replace(claims.len());
@@ -69,6 +118,11 @@ impl Heart {
         self.claims().len()
     }
 
+    /// How many are held or being handed back, and every change of that.
+    pub(crate) fn watch(&self) -> watch::Receiver<usize> {
+        self.held.subscribe()
+    }
+
     /// Resolves when none is left.
     pub(crate) async fn until_empty(&self) {
         // The sender is ours.
@@ -77,23 +131,32 @@ impl Heart {
 
     fn fences(&self) -> Vec<Fence> {
         let fence = |claim: &Claim| match claim {
-            Claim::Held(journal) => Some(journal.claim().clone()),
+            Claim::Held(journal, _) => Some(journal.claim().clone()),
             Claim::Leaving => None,
         };
         self.claims().values().filter_map(fence).collect()
     }
 
-    fn claims(&self) -> MutexGuard<'_, HashMap<u64, Claim>> {
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<u64, Claim>> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Extends all claims of a node at a third of their life. A claim that no longer holds tells its attempt by itself.
+/// Extends all claims of a node at a third of their life. A claim that no longer holds tells its attempt by itself; code
+/// that has not ended by the next beat is told to be a zombie, once.
 pub(crate) async fn beat(hub: Arc<Hub>) {
+    let (mut suspects, mut told): (Vec<Zombie>, Vec<Zombie>) = (Vec::new(), Vec::new());
     let mut ticks = tokio::time::interval(LEASE / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let unwanted = hub.heart.unwanted();
+        for zombie in unwanted.iter().filter(|one| suspects.contains(one) && !told.contains(one)) {
+            let Zombie { task, agent } = zombie;
+            tracing::warn!(%task, %agent, "a zombie: code goes on though its claim holds no more, and keeps a thread");
+        }
+        told = unwanted.iter().filter(|one| suspects.contains(one)).cloned().collect();
+        suspects = unwanted;
         let fences = hub.heart.fences();
         if fences.is_empty() {
             continue;
@@ -114,9 +177,9 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    pub(crate) fn new(hub: &Arc<Hub>, journal: Arc<Journal>) -> Self {
+    pub(crate) fn new(hub: &Arc<Hub>, journal: Arc<Journal>, work: Work) -> Self {
         let lease = journal.claim().lease;
-        hub.heart.hold(lease, journal.clone());
+        hub.heart.hold(lease, journal.clone(), work);
         Self { hub: hub.clone(), journal, lease }
     }
 
@@ -126,6 +189,11 @@ impl Claimed {
 
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// Hands the task back, to be claimed again so much later.
+    pub(crate) fn put_off(self, delay: Duration) {
+        give_back(&self.hub, self.lease, Why::PutOff(delay));
     }
 
     /// There is nothing more to write: it was written, or the claim no longer holds.
@@ -164,7 +232,8 @@ impl Charges {
 
 impl Drop for Charges {
     fn drop(&mut self) {
-        let leases: Vec<u64> = self.leases.drain().map(|(_, lease)| lease).collect();
+        let mut leases: Vec<u64> = self.leases.drain().map(|(_, lease)| lease).collect();
+        leases.sort_unstable();
         let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| !leases.is_empty()) else { return };
         // Does not keep the store of a node that has gone.
         let hub: Weak<Hub> = Arc::downgrade(&self.hub);
@@ -181,6 +250,7 @@ impl Drop for Charges {
 #[derive(Clone, Copy)]
 enum Why {
     Dropped,
+    PutOff(Duration),
     Panicked,
 }
 
@@ -189,13 +259,14 @@ fn give_back(hub: &Arc<Hub>, lease: u64, why: Why) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hub.heart.let_go(lease) };
     let hub = hub.clone();
     runtime.spawn(async move {
-        let fence = journal.fence().await;
-        let back = GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None };
+        let (fence, begun) = (journal.fence().await, journal.has_begun());
+        let back = GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None, begun };
         let back = match why {
             Why::Dropped => back,
+            Why::PutOff(delay) => GiveBack { delay, ..back },
             Why::Panicked => GiveBack { reason: Release::Retry, error: Some(panicked()), delay: GRACE, ..back },
         };
-        report("release", hub.broker.tasks.release(back).await);
+        report(&hub.stats, "release", hub.broker.tasks.release(back).await);
         hub.heart.let_go(lease);
     });
 }
@@ -212,7 +283,8 @@ fn panicked() -> Remote {
 }
 
 /// What became of a last write.
-pub(crate) fn report(what: &str, written: Result<()>) {
+pub(crate) fn report(stats: &Stats, what: &str, written: Result<()>) {
+    stats.written(&written);
     match written {
         Ok(()) => {}
         Err(error @ (Error::Replaced | Error::Cancelled { .. })) => tracing::info!(what, %error, "not recorded"),

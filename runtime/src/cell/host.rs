@@ -1,38 +1,43 @@
 //! The inside of a `Context`: what the runtime does when an agent calls.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use callboard_agents::TaskInfo;
-use callboard_agents::host::{Answer, Call, Facts, Host, Order, Served, Spend, Standing};
+use callboard_agents::host::{Answer, Call, Facts, Host, Order, Place, Served, Spend, Standing, ToolCalled};
+use callboard_agents::llm::{ModelCall, Models};
+use callboard_agents::stateful::Homes;
+use callboard_agents::tool::{Desk, Taint};
 use callboard_broker::BoxFuture;
 use callboard_broker::blobs::Blobs;
-use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::event::NewEvent;
 use callboard_broker::id::TaskId;
-use callboard_broker::messages::{ASK_DEADLINE, Broadcast, Message, TTL};
+use callboard_broker::messages::Broadcast;
 use callboard_broker::payload::Payload;
 use callboard_broker::state::States;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome};
-use callboard_broker::tasks::Until;
 use callboard_broker::trace::TraceContext;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::account::Account;
 use super::chain::Chain;
-use super::grants::{Grants, Guarded};
+use super::grants::Grants;
+use super::guarded::Guarded;
 use super::hub::{Hub, Kept, Note, Said};
 use super::journal::Journal;
+use super::load::Load;
 use super::orphans::Orphans;
-use super::slot::Load;
-use crate::resilience::breaker::Seen;
+use super::places::Places;
+use super::work::PARK_AFTER;
+use crate::limits::Repeats;
 use crate::telemetry;
 
-/// Wait before a wait for a child is begun again that the store could not answer.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+mod children;
+mod ending;
+mod talk;
+mod tooled;
 
 /// The most reasons why a result is degraded that its outcome names.
 const REASONS: usize = 10;
@@ -42,7 +47,10 @@ pub(crate) struct RequestHost {
     hub: Arc<Hub>,
     facts: Facts,
     grants: Grants,
+    desk: Arc<Desk>,
     journal: Option<Arc<Journal>>,
+    /// Of an ask: what its run may spend.
+    asked: Option<Account>,
     load: Arc<Load>,
     chain: Chain,
     /// The trace of what is asked and delegated outside of any span.
@@ -54,6 +62,11 @@ pub(crate) struct RequestHost {
     exhausted: watch::Sender<Option<Error>>,
     pub(crate) kept: Kept,
     degraded: Mutex<Vec<String>>,
+    repeats: Mutex<Repeats>,
+    /// Of its children, those that may be queued or at work.
+    places: Arc<Places>,
+    /// Whether the handler listens for its end.
+    heeded: AtomicBool,
 }
 
 impl RequestHost {
@@ -67,23 +80,37 @@ impl RequestHost {
     ) -> Arc<Self> {
         let ((ended, _), (exhausted, _)) = (watch::channel(None), watch::channel(None));
         let orphans = Orphans::new(hub.broker.tasks.clone(), &facts.agent);
-        let (load, kept, degraded) = (Arc::default(), Kept::default(), Mutex::default());
-        Arc::new(Self { hub, facts, grants, journal, load, chain, trace, orphans, ended, exhausted, kept, degraded })
+        let taint = Taint::default();
+        chain.came_from().iter().for_each(|origin| taint.add(origin));
+        let desk = grants.desk(&hub.toolbox, taint);
+        let asked = match (&journal, &facts.run, chain.purse()) {
+            // A root whose id makes no key has no account; ids are checked where they come in.
+            (None, Some(run), Some(purse)) => Account::of_ask(run, purse).ok(),
+            _ => None,
+        };
+        Arc::new(Self {
+            hub,
+            facts,
+            grants,
+            desk,
+            journal,
+            asked,
+            load: Arc::default(),
+            places: Places::new(chain.width() as usize),
+            chain,
+            trace,
+            orphans,
+            ended,
+            exhausted,
+            kept: Kept::default(),
+            degraded: Mutex::default(),
+            repeats: Mutex::default(),
+            heeded: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn load(&self) -> Arc<Load> {
         self.load.clone()
-    }
-
-    /// From now on every call answers `Cancelled`, and what the handler drops is left alone.
-    pub(crate) fn end(&self, why: Error) {
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            if first {
-                *ended = Some(why);
-            }
-            first
-        });
     }
 
     /// How the result comes about, when it is not what was asked for.
@@ -97,8 +124,9 @@ impl RequestHost {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    fn live(&self) -> Result<()> {
-        self.ended.borrow().as_ref().map_or(Ok(()), |why| Err(why.clone()))
+    /// Resolves with what its handler only waits for, once that has been long enough for its task to be parked.
+    pub(crate) async fn until_parkable(&self, load: &Load) -> Vec<TaskId> {
+        self.hub.quarantine.until_parkable(load, PARK_AFTER).await
     }
 
     fn journal(&self, what: &str) -> Result<&Arc<Journal>> {
@@ -108,90 +136,8 @@ impl RequestHost {
         })
     }
 
-    /// Runs a call under the request's end: an end that comes first wins.
-    async fn within<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        self.live()?;
-        let mut ended = self.ended.subscribe();
-        tokio::select! {
-            result = call => result,
-            why = ended.wait_for(Option::is_some) => {
-                let why = why.ok().and_then(|why| why.clone());
-                Err(why.unwrap_or_else(|| Error::Cancelled { by: "the runtime".into() }))
-            }
-        }
-    }
-
-    fn message(&self, call: Call, limit: Duration) -> Result<Message> {
-        self.grants.call(&call.capability)?;
-        let limit = call.deadline.unwrap_or(limit);
-        Ok(Message {
-            to: call.to,
-            capability: call.capability,
-            from: self.facts.agent.clone(),
-            body: call.body,
-            deadline: (Instant::now() + limit).min(self.facts.deadline),
-            run: self.facts.run.clone(),
-            hops: self.chain.hops(&self.facts),
-            traceparent: telemetry::here(self.trace),
-        })
-    }
-
     fn account(&self) -> Option<&Account> {
-        self.journal.as_ref().and_then(|journal| journal.account())
-    }
-
-    /// When the budget of the run has run out, the whole request ends with that, whatever its handler makes of it.
-    async fn bound<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(Error::Exhausted { .. }) = &result {
-            self.look_for_exhaustion().await;
-        }
-        result
-    }
-
-    /// As [`bound`](Self::bound), for a child that ended so.
-    async fn bound_by(&self, outcome: Option<&Outcome>) {
-        let error = outcome.and_then(|outcome| outcome.error.as_ref());
-        if error.is_some_and(|error| error.code == code::EXHAUSTED) {
-            self.look_for_exhaustion().await;
-        }
-    }
-
-    async fn look_for_exhaustion(&self) {
-        let Some(account) = self.account() else { return };
-        if let Ok(Some(error)) = account.is_exhausted(&self.hub.broker).await {
-            self.exhausted.send_replace(Some(error));
-        }
-    }
-
-    /// Resolves when the budget of the run has run out, as far as this request has seen.
-    pub(crate) async fn until_exhausted(&self) {
-        // It cannot go away while somebody holds this host.
-        let _ = self.exhausted.subscribe().wait_for(Option::is_some).await;
-    }
-
-    /// The task has its outcome: what it dropped is cancelled.
-    pub(crate) fn give_up(&self) {
-        self.orphans.give_up();
-        // A child that was on its way to the store when the budget ran out has arrived by now.
-        self.cut_off();
-    }
-
-    /// When the budget of the run has run out: ends the request and cancels all that its task has delegated.
-    pub(crate) fn cut_off(&self) -> Option<Error> {
-        let why = self.exhausted.borrow().clone()?;
-        self.end(why.clone());
-        self.journal.iter().flat_map(|journal| journal.children()).for_each(|child| self.orphans.add(child));
-        Some(why)
-    }
-
-    /// What becomes of a child that nobody waits for any more: nothing, once the request has ended.
-    fn abandoner(&self) -> impl FnOnce(TaskId) + Send + use<> {
-        let (ended, orphans) = (self.ended.subscribe(), self.orphans.clone());
-        move |child| {
-            if ended.borrow().is_none() {
-                orphans.add(child);
-            }
-        }
+        self.journal.as_ref().map_or(self.asked.as_ref(), |journal| journal.account())
     }
 
     fn note(&self, what: Said) {
@@ -209,27 +155,20 @@ impl Host for RequestHost {
     fn ask(&self, call: Call) -> BoxFuture<'_, Result<Answer>> {
         Box::pin(async move {
             let _open = self.load.call();
-            self.live()?;
-            self.chain.check(&self.facts, &call)?;
-            let message = self.message(call, ASK_DEADLINE)?;
-            let (started, agent, capability) = (Instant::now(), message.to.to_string(), message.capability.clone());
-            self.within(self.hub.breakers.admit(&capability)).await?;
-            let answered = self.within(self.hub.broker.messages.ask(message)).await;
-            self.hub.breakers.seen(&capability, seen(&answered)).await;
-            let body = answered?;
-            Ok(Answer { body, agent: agent.into(), took: started.elapsed() })
+            let origin = format!("agent {}", call.capability);
+            let answered = self.bound(self.put(call).await).await;
+            // Also the words of a failure are somebody else's.
+            self.desk.taint().add(&origin);
+            answered
         })
     }
 
+    fn chain(&self) -> Vec<Arc<str>> {
+        self.chain.hops(&self.facts)
+    }
+
     fn tell(&self, call: Call) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let _open = self.load.call();
-            // A notification outlives the request that sent it, so the request's own deadline does not shorten it.
-            let limit = call.deadline.unwrap_or(TTL);
-            let message = Message { deadline: Instant::now() + limit, ..self.message(call, limit)? };
-            let told = self.within(async { Ok(self.hub.broker.messages.tell(vec![message]).await) }).await?;
-            told.into_iter().next().unwrap_or_else(|| Err(Error::Unknown { what: "a notification".into() }))
-        })
+        Box::pin(self.notify(call))
     }
 
     fn broadcast(&self, topic: &str, body: Payload) -> BoxFuture<'_, Result<()>> {
@@ -241,50 +180,34 @@ impl Host for RequestHost {
         })
     }
 
+    fn place<'a>(&'a self, of: &'a CapabilityName) -> BoxFuture<'a, Result<Place>> {
+        Box::pin(self.place_of(of))
+    }
+
     fn delegate(&self, order: Order) -> BoxFuture<'_, Result<TaskId>> {
+        Box::pin(self.hand_on(order))
+    }
+
+    fn has_child<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
+            let Some(journal) = &self.journal else { return self.live().map(|()| false) };
             let _open = self.load.call();
-            self.grants.call(&order.capability)?;
-            let journal = self.journal("delegate")?;
-            let trace = telemetry::here(self.trace);
-            let child = self.within(journal.delegate(&self.hub.broker, order, trace, self.abandoner())).await;
-            self.bound(child).await
+            self.within(journal.has_child(&self.hub.broker, order)).await
         })
     }
 
     fn outcome(&self, child: TaskId) -> BoxFuture<'_, Result<Outcome>> {
+        self.outcome_in(child, Place::default())
+    }
+
+    fn outcome_in(&self, child: TaskId, place: Place) -> BoxFuture<'_, Result<Outcome>> {
         Box::pin(async move {
-            let human = self.journal.as_ref().is_some_and(|journal| journal.is_for_people(&child));
-            if human {
-                // Who waits for a person is parked at once: so it is looked first whether they have answered.
-                let _open = self.load.call();
-                let look = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, Duration::ZERO);
-                if let Ok(Some(outcome)) = self.within(look).await.map(|mut outcomes| outcomes.pop()) {
-                    return Ok(outcome);
-                }
+            let outcome = self.end_of(child, place).await?;
+            // What people say of what they are asked is an instruction.
+            if !outcome.capability.is_human() {
+                self.desk.taint().add(&format!("agent {}", outcome.capability));
             }
-            let _open = self.load.wait(&child, human);
-            let limit = self.facts.deadline.saturating_duration_since(Instant::now());
-            loop {
-                let left = self.facts.deadline.saturating_duration_since(Instant::now());
-                let waiting = self.hub.broker.tasks.wait(vec![child.clone()], Until::All, left);
-                match self.within(waiting).await {
-                    Ok(mut outcomes) => {
-                        self.bound_by(outcomes.last()).await;
-                        let late = || Error::Deadline { to: format!("task {child}").into(), limit };
-                        return outcomes.pop().ok_or_else(late);
-                    }
-                    // The child does not suffer from a store that is away, so neither does who waits for it.
-                    Err(Error::Unavailable { .. }) if left > LOOK_AGAIN => {
-                        let pause = async {
-                            tokio::time::sleep(LOOK_AGAIN).await;
-                            Ok(())
-                        };
-                        self.within(pause).await?;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            Ok(outcome)
         })
     }
 
@@ -299,6 +222,10 @@ impl Host for RequestHost {
 
     fn busy(&self) -> Box<dyn Send + Sync> {
         Box::new(self.load.call())
+    }
+
+    fn in_line(&self) -> Box<dyn Send + Sync> {
+        Box::new(self.load.line())
     }
 
     fn effect(&self, name: &str) -> BoxFuture<'_, Result<Standing>> {
@@ -331,9 +258,53 @@ impl Host for RequestHost {
         })
     }
 
+    fn book(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(account) = self.account() else { return self.live() };
+            let _open = self.load.call();
+            self.within(account.book(&self.hub.broker, spend)).await
+        })
+    }
+
+    fn give_back(&self, spend: Spend) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(account) = self.account() else { return self.live() };
+            let _open = self.load.call();
+            self.within(account.give_back(&self.hub.broker, spend)).await
+        })
+    }
+
+    fn models(&self) -> Option<Arc<Models>> {
+        Some(self.hub.models.clone())
+    }
+
+    fn modelled(&self, call: &ModelCall<'_>) {
+        telemetry::modelled(self.hub.name.as_str(), call);
+    }
+
+    fn desk(&self) -> Option<Arc<Desk>> {
+        Some(self.desk.clone())
+    }
+
+    fn admits_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.may_call(tool))
+    }
+
+    fn tooled<'a>(&'a self, call: &'a ToolCalled<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(self.called(call))
+    }
+
     fn states(&self) -> Arc<dyn States> {
-        let states = self.hub.broker.states.clone();
-        Arc::new(Guarded::new(states, self.grants.clone(), &self.facts, self.ended.subscribe()))
+        let (states, taint) = (self.hub.broker.states.clone(), self.desk.taint().clone());
+        let states = Guarded::new(states, self.grants.clone(), &self.facts, self.ended.subscribe(), taint);
+        Arc::new(match &self.journal {
+            Some(journal) => states.under(self.hub.broker.tasks.clone(), journal.hold()),
+            None => states,
+        })
+    }
+
+    fn homes(&self) -> Option<Arc<dyn Homes>> {
+        Some(self.hub.homes.clone())
     }
 
     fn cache(&self) -> Option<Arc<dyn States>> {
@@ -341,7 +312,7 @@ impl Host for RequestHost {
     }
 
     fn admits<'a>(&'a self, capability: &'a CapabilityName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.within(self.hub.breakers.admit(capability)))
+        Box::pin(async { self.within(self.hub.breakers.admit(capability)).await.map(drop) })
     }
 
     fn degrade(&self, how: String) {
@@ -395,19 +366,6 @@ impl Host for RequestHost {
     }
 
     fn cancelled(&self) -> BoxFuture<'_, Error> {
-        Box::pin(async move {
-            let mut ended = self.ended.subscribe();
-            let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-            why.unwrap_or_else(|| Error::Cancelled { by: "the runtime".into() })
-        })
-    }
-}
-
-/// What an answer says of who was asked. That nobody was there to be asked is known at once, and needs no breaker.
-fn seen(answered: &Result<Payload>) -> Seen {
-    match answered {
-        Ok(_) => Seen::Success,
-        Err(Error::NoRecipient { .. }) => Seen::Nothing,
-        Err(error) => Seen::of(error.class()),
+        Box::pin(self.until_ended())
     }
 }

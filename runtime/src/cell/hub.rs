@@ -5,20 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use callboard_agents::TaskInfo;
 use callboard_agents::host::Served;
+use callboard_agents::llm::Models;
 use callboard_agents::service::{Door, Handler};
+use callboard_agents::tool::Toolbox;
 use callboard_broker::Broker;
-#[cfg(feature = "nats")]
+use callboard_broker::budget::Budget;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::{NodeName, TaskId};
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::heart::Heart;
+use super::homes::Rooms;
+use super::quarantine::Quarantine;
+use super::quit::Teller;
 use super::stats::Stats;
-use super::work::Quit;
-use crate::resilience::breakers::Breakers;
+use crate::models::Guards;
+use crate::resilience::breakers::{Breakers, OF_CAPABILITIES};
 use crate::resilience::budget::Budgets;
+use crate::resilience::bulkhead::{Bulkhead, Bulkheads};
 
 /// How many progress notes a listener may fall behind before the oldest are dropped for it.
 const NOTES: usize = 1_024;
@@ -27,14 +33,22 @@ const NOTES: usize = 1_024;
 pub(crate) struct Hub {
     pub(crate) name: NodeName,
     pub(crate) broker: Broker,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) registry: Registry,
     pub(crate) heart: Heart,
-    pub(crate) breakers: Breakers,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) homes: Arc<Rooms>,
+    pub(crate) breakers: Arc<Breakers>,
+    pub(crate) models: Arc<Models>,
+    pub(crate) guards: Guards,
+    pub(crate) toolbox: Toolbox,
+    pub(crate) bulkheads: Bulkheads,
     budgets: Mutex<Budgets>,
+    /// What is submitted here may use unless it says so.
+    pub(crate) budget: Budget,
     pub(crate) notes: broadcast::Sender<Note>,
     /// What the whole node does with the work it has.
-    pub(crate) quit: watch::Sender<Quit>,
+    pub(crate) quit: Teller,
 }
 
 /// What an agent says while it works. Only for who listens now; never stored.
@@ -64,17 +78,30 @@ pub enum Said {
 }
 
 impl Hub {
-    pub(crate) fn new(name: NodeName, broker: Broker) -> Arc<Self> {
+    pub(crate) fn new(
+        name: NodeName,
+        broker: Broker,
+        (models, guards, toolbox): (Models, Guards, Toolbox),
+        budget: Budget,
+        bulkhead: Bulkhead,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            breakers: Breakers::new(name.clone(), broker.clone()),
+            breakers: Arc::new(Breakers::new(OF_CAPABILITIES, name.clone(), broker.clone())),
+            homes: Rooms::new(name.clone(), broker.messages.clone()),
             name,
             broker,
-            stats: Stats::default(),
+            models: Arc::new(models),
+            guards,
+            toolbox,
+            stats: Arc::default(),
+            bulkheads: Bulkheads::new(bulkhead),
             budgets: Mutex::default(),
+            budget,
             registry: Registry::default(),
             heart: Heart::default(),
+            quarantine: Quarantine::new(),
             notes: broadcast::channel(NOTES).0,
-            quit: watch::channel(Quit::No).0,
+            quit: Teller::default(),
         })
     }
 }
@@ -114,15 +141,22 @@ impl Registry {
         let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let first = |(name, entries): (&CapabilityName, &Vec<Entry>)| {
             let door = &entries.first()?.door;
-            Some(Served { capability: name.clone(), about: door.about, request: door.request.clone() })
+            Some(Served { capability: name.clone(), about: door.about.clone(), request: door.request.clone() })
         };
         let mut list: Vec<_> = served.iter().filter_map(first).collect();
         list.sort_by(|a, b| a.capability.cmp(&b.capability));
         list
     }
 
+    /// What a caller may know of each of them, by name.
+    pub(crate) fn doors(&self) -> Vec<Door> {
+        let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut doors: Vec<Door> = served.values().filter_map(|entries| Some(entries.first()?.door.clone())).collect();
+        doors.sort_by(|a, b| a.capability.cmp(&b.capability));
+        doors
+    }
+
     /// What a caller may know of one of them.
-    #[cfg(feature = "nats")]
     pub(crate) fn door(&self, capability: &CapabilityName) -> Option<Door> {
         let served = self.0.read().unwrap_or_else(PoisonError::into_inner);
         served.get(capability).and_then(|entries| entries.first()).map(|entry| entry.door.clone())
@@ -132,7 +166,6 @@ impl Registry {
     ///
     /// # Errors
     /// `NoRecipient` when none serves it; what that agent has to say against the request.
-    #[cfg(feature = "nats")]
     pub(crate) fn fits(&self, capability: &CapabilityName, request: &Payload) -> Result<()> {
         let handler = {
             let served = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,9 @@
 //! N cells of one service on this node, over queues that outlive them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callboard_agents::host::Facts;
 use callboard_agents::service::{Door, ServiceOptions, Start};
@@ -9,14 +11,16 @@ use callboard_agents::{Grant, Service};
 use callboard_broker::event::{AGENT_AVAILABLE, NewEvent};
 use callboard_broker::messages::{ASK_DEADLINE, Address, Fill, Inbox};
 use callboard_broker::payload::Payload;
+use callboard_broker::task::Task;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::actor;
 use super::declined::Declined;
 use super::hub::Hub;
+use super::quit::Quit;
 use super::stats::Stats;
-use super::work::Quit;
+use super::{actor, bulk};
 use crate::tree::{Backoff, ChildSpec, ChildStats, Intensity, Shutdown, SpecError, SupervisorSpec};
 
 /// What the cells of one service share.
@@ -35,8 +39,10 @@ pub(crate) struct Pool {
     /// Cells at the moment: as configured, until the pool is scaled.
     workers: AtomicUsize,
     pub(crate) declined: Declined,
-    /// Cells that run.
-    open: AtomicUsize,
+    /// Cells that run, by number, each once unless a new one is there before the old one has gone.
+    open: Mutex<BTreeMap<usize, usize>>,
+    /// Told when bulk may have room that it had not before.
+    pub(super) room: Arc<Notify>,
     closed: AtomicBool,
 }
 
@@ -46,6 +52,9 @@ impl Pool {
         let options = service.options().clone();
         let serve = |address| hub.broker.messages.serve(address, options.queue);
         let name: Arc<str> = service.name().into();
+        if let Some(serving) = options.serving() {
+            service.doors().iter().for_each(|d| hub.broker.messages.serves_version(&d.capability, &serving));
+        }
         Arc::new(Self {
             inboxes: service.doors().iter().map(|d| serve(Address::Capability(d.capability.clone()))).collect(),
             by_name: serve(Address::Agent(name.clone())),
@@ -57,7 +66,8 @@ impl Pool {
             stats: Stats::default(),
             workers: AtomicUsize::new(options.workers),
             declined: Declined::default(),
-            open: AtomicUsize::new(0),
+            open: Mutex::default(),
+            room: Arc::default(),
             closed: AtomicBool::new(false),
             options,
             name,
@@ -93,6 +103,35 @@ impl Pool {
         self.workers.load(Ordering::Relaxed)
     }
 
+    /// How many slots its cell of this number may use for bulk, beside those that run.
+    pub(super) fn allowed_bulk(&self, n: usize) -> usize {
+        let (place, cells) = {
+            let open = self.running();
+            (open.range(..=n).count(), open.len())
+        };
+        let slots = self.options.concurrency;
+        bulk::allowed(place, cells, slots, self.options.reserve(cells.saturating_mul(slots)))
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The facts of an attempt at a task.
+    pub(crate) fn facts_of_task(&self, task: &Task, attempt: u32, deadline: Instant) -> Facts {
+        Facts {
+            agent: self.name.clone(),
+            capability: task.capability.clone(),
+            task: Some(task.id.clone()),
+            run: Some(task.run.clone()),
+            team: self.team.clone(),
+            attempt,
+            attempts: task.retry.attempts,
+            deadline,
+            model: task.model.as_deref().map(Into::into),
+        }
+    }
+
     /// The facts of a request that is a broadcast heard at `now`.
     pub(crate) fn facts_of_broadcast(&self, now: Instant) -> Facts {
         Facts {
@@ -103,7 +142,9 @@ impl Pool {
             run: None,
             team: self.team.clone(),
             attempt: 1,
+            attempts: 1,
             deadline: now + self.options.deadline.unwrap_or(ASK_DEADLINE),
+            model: None,
         }
     }
 
@@ -156,25 +197,36 @@ impl Pool {
             "slots": workers * self.options.concurrency,
             "running": read.running, "done": read.done, "failed": read.failed, "panicked": read.panicked,
             "retried": read.retried, "p50_ms": read.p50_ms, "p95_ms": read.p95_ms,
-            "waiting": fill.waiting, "queue": fill.limit, "busy": fill.refused,
+            "version": self.options.version, "migrates": self.options.migrates, "waiting": fill.waiting, "queue": fill.limit, "busy": fill.refused,
         })
     }
 }
 
 /// A cell that runs. The last one that goes from a node that stops closes the queues.
-pub(crate) struct Open(Arc<Pool>);
+pub(crate) struct Open(Arc<Pool>, usize);
 
 impl Open {
-    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
-        pool.open.fetch_add(1, Ordering::AcqRel);
-        Self(pool.clone())
+    pub(crate) fn new(pool: &Arc<Pool>, n: usize) -> Self {
+        *pool.running().entry(n).or_default() += 1;
+        pool.room.notify_waiters();
+        Self(pool.clone(), n)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let last = self.0.open.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last && *self.0.hub.quit.borrow() != Quit::No {
+        let last = {
+            let mut open = self.0.running();
+            if let Entry::Occupied(mut cells) = open.entry(self.1) {
+                *cells.get_mut() -= 1;
+                if *cells.get() == 0 {
+                    cells.remove();
+                }
+            }
+            open.is_empty()
+        };
+        self.0.room.notify_waiters();
+        if last && self.0.hub.quit.told().so_far() != Quit::No {
             self.0.close();
         }
     }

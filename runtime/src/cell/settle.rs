@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use callboard_agents::human::Doubt;
 use callboard_agents::{Failure, TaskInfo};
 use callboard_broker::clock::Millis;
 use callboard_broker::dead_letter::Reason;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::decide::Verdict;
 use super::heart::{Claimed, report};
+use super::journal::Given;
 use super::pool::Pool;
 use super::stats::Ended;
 use super::work::no_agent;
@@ -25,6 +27,10 @@ use crate::telemetry;
 const WAIT: Duration = Duration::from_millis(50);
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long before the deadline it is no longer tried to ask people about an effect in doubt, so that the outcome is still
+/// written; and how long it is tried when that is over.
+const OUTCOME_FIRST: Duration = Duration::from_secs(10);
+const ASK_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// An attempt that has its last write before it.
 pub(super) struct Settling<'a> {
@@ -32,7 +38,7 @@ pub(super) struct Settling<'a> {
     task: &'a Task,
     attempt: u32,
     claim: Claimed,
-    started_at: Millis,
+    pub(super) started_at: Millis,
     /// When all attempts must have ended.
     pub(super) due: Instant,
 }
@@ -46,6 +52,12 @@ impl<'a> Settling<'a> {
     /// The claim holds no longer: there is nothing to write.
     pub(super) fn lost(self) {
         self.claim.done();
+    }
+
+    /// Its handler begins: with what the task was forked from, if it is a fork.
+    pub(super) async fn begin(&self) -> Result<()> {
+        self.claim.journal().begin();
+        self.claim.journal().inherit(&self.pool.hub.broker).await
     }
 
     /// Declines the task; when nobody is left to take it, it has failed.
@@ -81,22 +93,52 @@ impl<'a> Settling<'a> {
 
     /// Gives the task back to its queue.
     pub(super) async fn give_back(self, reason: Release, error: Option<Remote>, delay: Duration) {
-        let fence = self.claim.journal().fence().await;
-        let back = GiveBack { fence, reason, error, delay, agent: Some(self.pool.name.to_string()) };
-        let tasks = &self.pool.hub.broker.tasks;
-        report("release", insist(self.due, || tasks.release(back.clone())).await);
+        let (fence, begun) = (self.claim.journal().fence().await, self.claim.journal().has_begun());
+        let back = GiveBack { fence, reason, error, delay, agent: Some(self.pool.name.to_string()), begun };
+        let hub = &self.pool.hub;
+        report(&hub.stats, "release", insist(self.due, || hub.broker.tasks.release(back.clone())).await);
         self.claim.done();
     }
 
     /// Lays the task aside until one of those that it waits for has ended.
     pub(super) async fn park(self, on: Vec<TaskId>) {
         let park = Park { fence: self.claim.journal().fence().await, on };
-        let tasks = &self.pool.hub.broker.tasks;
-        report("park", insist(self.due, || tasks.park(park.clone())).await);
+        let hub = &self.pool.hub;
+        report(&hub.stats, "park", insist(self.due, || hub.broker.tasks.park(park.clone())).await);
         self.claim.done();
     }
 
+    /// Asks people about each effect that ends in doubt with its task. A store that is away is waited for, as for the
+    /// outcome; whatever else is in the way, the outcome is more.
+    async fn ask_about_doubts(&self, outcome: &Outcome) {
+        if outcome.status == Status::Completed {
+            return;
+        }
+        let now = Instant::now();
+        let until = self.due.checked_sub(OUTCOME_FIRST).unwrap_or(now).max(now + ASK_AT_LEAST);
+        let asking = insist_while(is_away, until, || self.raise_doubts(outcome));
+        match tokio::time::timeout_at(until, asking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report(&self.pool.hub.stats, "question about an effect in doubt", Err(error)),
+            Err(_) => tracing::warn!("an effect may be in doubt, and nobody could be asked in time"),
+        }
+    }
+
+    async fn raise_doubts(&self, outcome: &Outcome) -> Result<()> {
+        let (journal, broker) = (self.claim.journal(), &self.pool.hub.broker);
+        for (effect, key, intents) in journal.unasked_doubts(broker).await? {
+            let (capability, task, run) = (&self.task.capability, Some(&self.task.id), Some(&self.task.run));
+            let agent = &self.pool.name;
+            let doubt = Doubt { effect: &effect, key: &key, intents, capability, task, run, agent };
+            let order = doubt.order(outcome.status.as_str())?;
+            let given = Given { trace: self.task.traceparent, origins: Vec::new() };
+            journal.delegate(broker, order, given, |_| Ok(()), drop).await?;
+        }
+        Ok(())
+    }
+
     async fn finish(self, outcome: Outcome, dead: Option<Reason>) {
+        self.ask_about_doubts(&outcome).await;
         let outcome = Outcome { attempt: self.attempt, node: Some(self.pool.hub.name.clone()), ..outcome };
         let mut written = self.write(outcome, dead).await;
         if let Err(refused @ (Error::TooLarge { .. } | Error::Decode { .. })) = &written {
@@ -105,9 +147,10 @@ impl<'a> Settling<'a> {
             let failed = Outcome::of(self.task, Status::Failed, Some(why), now);
             let (attempt, node) = (self.attempt, Some(self.pool.hub.name.clone()));
             let (agent, started_at) = (Some(self.pool.name.to_string()), Some(self.started_at));
+            self.ask_about_doubts(&failed).await;
             written = self.write(Outcome { attempt, node, agent, started_at, ..failed }, None).await;
         }
-        report("outcome", written);
+        report(&self.pool.hub.stats, "outcome", written);
         self.claim.done();
     }
 
@@ -124,10 +167,18 @@ impl<'a> Settling<'a> {
 }
 
 async fn insist<F: Future<Output = Result<()>>>(due: Instant, write: impl Fn() -> F) -> Result<()> {
+    insist_while(is_passing, due, write).await
+}
+
+async fn insist_while<F: Future<Output = Result<()>>>(
+    passes: fn(&Error) -> bool,
+    due: Instant,
+    write: impl Fn() -> F,
+) -> Result<()> {
     let mut wait = WAIT;
     loop {
         match write().await {
-            Err(error) if is_passing(&error) && Instant::now() + wait < due => tokio::time::sleep(wait).await,
+            Err(error) if passes(&error) && Instant::now() + wait < due => tokio::time::sleep(wait).await,
             done => return done,
         }
         wait = (wait * 2).min(WAIT_MAX);
@@ -136,4 +187,8 @@ async fn insist<F: Future<Output = Result<()>>>(due: Instant, write: impl Fn() -
 
 fn is_passing(error: &Error) -> bool {
     matches!(error.class(), Class::Transient | Class::RateLimited)
+}
+
+fn is_away(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. } | Error::Unknown { .. })
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use callboard_broker::error::{Error, Result};
 use serde::Serialize;
 
 /// Buckets of the latency histogram: each is 1.25 times as wide as the one before, from 1 ms to beyond a day.
@@ -19,6 +20,7 @@ pub(crate) struct Stats {
     failed: AtomicU64,
     panicked: AtomicU64,
     retried: AtomicU64,
+    refused: AtomicU64,
     latency: Mutex<Histogram>,
 }
 
@@ -60,6 +62,8 @@ pub struct Reading {
     pub panicked: u64,
     /// Attempts after which another one was due.
     pub retried: u64,
+    /// Writes of attempts that were refused because another attempt had taken over; of a whole node only.
+    pub refused: u64,
     /// Half of the requests took at most so long, in milliseconds; none before the first.
     pub p50_ms: Option<f64>,
     /// 95 of 100 requests took at most so long, in milliseconds.
@@ -89,6 +93,13 @@ impl Stats {
         self.panicked.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A write of an attempt has ended so; it counts when the claim was not the attempt's any more.
+    pub(crate) fn written<T>(&self, how: &Result<T>) {
+        if let Err(Error::Replaced) = how {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The counters now.
     pub(crate) fn read(&self) -> Reading {
         let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +109,7 @@ impl Stats {
             failed: self.failed.load(Ordering::Relaxed),
             panicked: self.panicked.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             p50_ms: latency.quantile(0.50),
             p95_ms: latency.quantile(0.95),
         }

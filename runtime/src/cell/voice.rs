@@ -6,7 +6,6 @@ use callboard_agents::Context;
 use callboard_agents::service::Hearing;
 use callboard_broker::error::Error;
 use callboard_broker::messages::{Broadcast, Subscription};
-use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::catch::CatchPanic;
@@ -14,15 +13,15 @@ use super::chain::Chain;
 use super::grants::Grants;
 use super::host::RequestHost;
 use super::pool::Pool;
+use super::quit::{Quit, Told};
 use super::slot::Slots;
-use super::work::Quit;
 use crate::telemetry;
 
 /// The most `agent.available` events of one cell: one a second.
 const AVAILABLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Says that the agent is available: at its start, and whenever a slot frees after none was.
-pub(super) async fn announce(pool: Arc<Pool>, slots: Arc<Slots>, mut quit: watch::Receiver<Quit>) {
+pub(super) async fn announce(pool: Arc<Pool>, slots: Arc<Slots>, quit: Told) {
     let rounds = async {
         loop {
             let said = Instant::now();
@@ -35,22 +34,19 @@ pub(super) async fn announce(pool: Arc<Pool>, slots: Arc<Slots>, mut quit: watch
         }
     };
     tokio::select! {
+        biased;
         () = rounds => {}
-        _ = quit.wait_for(|quit| *quit != Quit::No) => {}
+        () = quit.until(Quit::Finish) => {}
     }
 }
 
 /// Hands the broadcasts of one topic to the agent, one after the other.
-pub(super) async fn hear(
-    pool: Arc<Pool>,
-    hearing: Hearing,
-    mut subscription: Box<dyn Subscription>,
-    mut quit: watch::Receiver<Quit>,
-) {
+pub(super) async fn hear(pool: Arc<Pool>, hearing: Hearing, mut subscription: Box<dyn Subscription>, quit: Told) {
     loop {
         let heard = tokio::select! {
+            biased;
             heard = subscription.next() => heard,
-            _ = quit.wait_for(|quit| *quit != Quit::No) => return,
+            () = quit.until(Quit::Finish) => return,
         };
         match heard {
             Ok(broadcast) => take(&pool, &hearing, broadcast).await,
@@ -71,6 +67,7 @@ async fn take(pool: &Arc<Pool>, hearing: &Hearing, broadcast: Broadcast) {
     let deadline = facts.deadline;
     let host = RequestHost::new(pool.hub.clone(), facts, grants, None, Chain::default(), None);
     let context = Context::new(host.clone());
+    context.taint("broadcast");
     let heard = CatchPanic::new(async move { (hearing.hear)(context, broadcast.body).await });
     match tokio::time::timeout_at(deadline, heard).await {
         Ok(Ok(Ok(()))) => {}

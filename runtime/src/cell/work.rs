@@ -12,42 +12,13 @@ use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote};
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::catch::CatchPanic;
 use super::host::RequestHost;
-use super::slot::{Load, Permit, Slots, Slotted};
-
-/// What a cell is told to do with what it has at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Quit {
-    /// Go on.
-    #[default]
-    No,
-    /// Take nothing new, finish what is at work.
-    Finish,
-    /// Take nothing new, give back what is at work.
-    HandBack,
-}
-
-/// What a node and one of its cells are told; a request goes by whichever is more.
-#[derive(Clone)]
-pub(crate) struct Quits {
-    pub(crate) node: watch::Receiver<Quit>,
-    pub(crate) cell: watch::Receiver<Quit>,
-}
-
-impl Quits {
-    /// Resolves when either is told as much.
-    pub(crate) async fn until(&mut self, at_least: Quit) {
-        // An error means that it has gone.
-        tokio::select! {
-            _ = self.node.wait_for(|quit| *quit >= at_least) => {}
-            _ = self.cell.wait_for(|quit| *quit >= at_least) => {}
-        }
-    }
-}
+use super::load::Load;
+use super::quit::{Quit, Quits};
+use super::slot::{Permit, Slots, Slotted};
 
 /// How the work on a request ended.
 #[derive(Debug)]
@@ -81,6 +52,10 @@ impl Worked {
 /// parked at once.
 pub(crate) const PARK_AFTER: Duration = Duration::from_secs(20);
 
+/// How long a handler that listens for its cancel may take to put things in order before it is dropped. What it returns
+/// then is not recorded.
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(200);
+
 /// Runs a handler until it ends, its time is up, `unwanted` resolves or the cell quits.
 ///
 /// The host is ended before the handler's future is dropped, so that what falls out of it (a delegation it waited for)
@@ -92,7 +67,7 @@ pub(crate) async fn work(
     (slots, held): (&Arc<Slots>, Option<Permit>),
     deadline: Instant,
     unwanted: impl Future<Output = Error>,
-    quits: &mut Quits,
+    quits: &Quits,
 ) -> Worked {
     let context = Context::new(host.clone());
     let handling = CatchPanic::new(async move { handler.handle(context, request).await });
@@ -118,6 +93,10 @@ pub(crate) async fn work(
         () = host.until_exhausted() => Worked::HandedBack,
         why = unwanted => {
             host.end(why.clone());
+            if host.is_heeded() {
+                // Whether it is done by then makes no difference.
+                let _ = tokio::time::timeout(CANCEL_GRACE, &mut handling).await;
+            }
             Worked::Unwanted(why)
         }
         () = tokio::time::sleep_until(deadline) => {
@@ -125,7 +104,7 @@ pub(crate) async fn work(
             host.end(Error::Deadline { to: name().into(), limit });
             Worked::TimedOut(limit)
         }
-        on = load.until_parkable(PARK_AFTER), if can_park => {
+        on = host.until_parkable(&load), if can_park => {
             host.end(Error::Cancelled { by: "the runtime: its task is parked".into() });
             Worked::Parked(on)
         }
@@ -148,9 +127,10 @@ pub(crate) async fn work(
 
 /// A stopping cell hands back what it is told to, and a parent that waits for tasks: it may wait for long, and finds them
 /// again wherever it goes on.
-async fn cannot_finish(quits: &mut Quits, load: &Load) {
+async fn cannot_finish(quits: &Quits, load: &Load) {
     quits.until(Quit::Finish).await;
     tokio::select! {
+        biased;
         () = quits.until(Quit::HandBack) => {}
         () = load.until_only_waits() => {}
     }

@@ -23,13 +23,7 @@ impl Ledger {
         if self.exhausted.is_some() {
             return Err(self.clone());
         }
-        let next = Self {
-            tasks: self.tasks.saturating_add(spend.tasks),
-            steps: self.steps.saturating_add(spend.steps),
-            tokens: self.tokens.saturating_add(spend.tokens),
-            cost_micros: self.cost_micros.saturating_add(spend.cost_micros),
-            exhausted: None,
-        };
+        let next = self.more(spend);
         let sums = [
             ("tasks", next.tasks, spend.tasks, limits.tasks),
             ("steps", next.steps, spend.steps, limits.steps),
@@ -42,6 +36,29 @@ impl Ledger {
         match over {
             Some(what) => Err(Self { exhausted: Some(what), ..self.clone() }),
             None => Ok(next),
+        }
+    }
+
+    /// The ledger with more spent, whatever the limits are: for what was used already. A sum that is over its limit so
+    /// leaves nothing to be spent of its kind.
+    pub(crate) fn more(&self, spend: &Spend) -> Self {
+        Self {
+            tasks: self.tasks.saturating_add(spend.tasks),
+            steps: self.steps.saturating_add(spend.steps),
+            tokens: self.tokens.saturating_add(spend.tokens),
+            cost_micros: self.cost_micros.saturating_add(spend.cost_micros),
+            exhausted: self.exhausted.clone(),
+        }
+    }
+
+    /// The ledger with less spent; what has run out stays so.
+    pub(crate) fn less(&self, spend: &Spend) -> Self {
+        Self {
+            tasks: self.tasks.saturating_sub(spend.tasks),
+            steps: self.steps.saturating_sub(spend.steps),
+            tokens: self.tokens.saturating_sub(spend.tokens),
+            cost_micros: self.cost_micros.saturating_sub(spend.cost_micros),
+            exhausted: self.exhausted.clone(),
         }
     }
 }
@@ -67,9 +84,20 @@ mod tests {
         assert_eq!(over.exhausted, Some(("tasks".to_owned(), 2)));
         assert_eq!((over.tasks, over.steps), (2, 1_000));
         assert_eq!(over.book(&limits, &spend(1, 1)).unwrap_err(), over);
+        let back = over.less(&spend(0, 5));
+        assert_eq!((back.tasks, &back.exhausted), (0, &over.exhausted), "what has run out does not come back");
         let over = Ledger::default().book(&limits, &spend(2, 1)).unwrap_err();
         assert_eq!(over.exhausted, Some(("tokens".to_owned(), 0)));
         assert!(Ledger::default().book(&limits, &spend(2, 0)).is_ok());
+    }
+
+    #[test]
+    fn what_was_used_already_is_booked_over_the_limit_and_leaves_nothing() {
+        let limits = Budget { cost_micros: Some(10), ..Budget::default() };
+        let over = Ledger::default().more(&spend(3, 25));
+        assert_eq!((over.cost_micros, &over.exhausted), (25, &None), "it was paid for, and may be kept");
+        let steps = over.book(&limits, &spend(1, 1)).expect("what costs nothing goes on");
+        assert_eq!(steps.book(&limits, &spend(3, 1)).unwrap_err().exhausted, Some(("micros of cost".to_owned(), 10)));
     }
 
     proptest! {

@@ -65,6 +65,9 @@ mod tests {
             ("a1 a2 a3", None),
             ("a1 b1 a2", None),
             ("a1", None),
+            // A question to people is a link like others: who answers it may not have it asked again.
+            ("a1 h1 a1", Some("x.a -> x.h -> x.a")),
+            ("a1 h1 h1", Some("x.h -> x.h")),
         ] {
             assert_eq!(refused(chain, 9).as_deref(), cycle, "{chain}");
         }

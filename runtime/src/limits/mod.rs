@@ -1,13 +1,17 @@
 //! What keeps a run finite: whether a call may be made, decided before it is. Pure.
 
-use callboard_broker::budget::{Budget, MAX_HOPS};
+use std::sync::Arc;
+
+use callboard_broker::budget::Budget;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::lineage::{self, Link};
 
 mod ledger;
 mod loops;
+mod repeats;
 
 pub(crate) use ledger::Ledger;
+pub(crate) use repeats::Repeats;
 
 /// Whether a task at this depth below `root` may delegate `next`, when `chain` is what it and those above it were asked
 /// for, root first.
@@ -17,11 +21,12 @@ pub(crate) fn delegates(budget: &Budget, root: &str, depth: usize, chain: &[Link
 }
 
 /// Whether whoever came through `hops`, itself the last, may ask for `next`.
-pub(crate) fn asks(budget: &Budget, hops: &[impl AsRef<str>], next: &Link) -> Result<()> {
-    let chain: Vec<Link> = hops.iter().filter_map(|hop| Link::of_hop(hop.as_ref())).collect();
+pub(crate) fn asks(budget: &Budget, hops: &[Arc<str>], next: &Link) -> Result<()> {
+    let chain: Vec<Link> = hops.iter().filter_map(|hop| Link::of_hop(hop)).collect();
     loops::check(&chain, next, budget.ping_pong())?;
-    let asks = hops.iter().filter(|hop| lineage::is_ask(hop.as_ref())).count();
-    within("asks that hang on one another", asks, MAX_HOPS, "")
+    let asks = lineage::that_wait(hops).iter().filter(|hop| lineage::is_ask(hop)).count();
+    let limits = hops.iter().filter_map(|hop| lineage::limit_of_hop(hop));
+    within("asks that hang on one another", asks, limits.fold(budget.hops(), u32::min), "")
 }
 
 fn within(what: &str, used: usize, limit: u32, root: &str) -> Result<()> {
@@ -48,10 +53,22 @@ mod tests {
         assert!(delegates(&budget, "r", 2, &chain, &link(9)).is_ok());
         let over = delegates(&budget, "r", 3, &chain, &link(9)).unwrap_err().to_string();
         assert_eq!(over, "the budget of r is used up: 3 levels of tasks below the root");
-        let hops = |agents: usize| (0..agents).map(|n| link(n).hop("a").to_string()).collect::<Vec<_>>();
+        let hops = |agents: usize| (0..agents).map(|n| link(n).hop("a")).collect::<Vec<_>>();
         assert!(asks(&budget, &hops(32), &link(99)).is_ok());
         let over = asks(&budget, &hops(33), &link(99)).unwrap_err().to_string();
         assert_eq!(over, "over the limit of 32 asks that hang on one another");
+    }
+
+    #[test]
+    fn a_limit_on_asks_holds_where_it_is_set_and_for_whoever_is_asked_with_it() {
+        let hops = |agents: usize| (0..agents).map(|n| link(n).hop("a")).collect::<Vec<_>>();
+        let two = Budget { hops: Some(2), ..Budget::default() };
+        assert!(asks(&two, &hops(2), &link(99)).is_ok());
+        let over = asks(&two, &hops(3), &link(99)).unwrap_err().to_string();
+        assert_eq!(over, "over the limit of 2 asks that hang on one another");
+        let carried = |agents| [lineage::limit(2)].into_iter().chain(hops(agents)).collect::<Vec<_>>();
+        assert!(asks(&Budget::default(), &carried(2), &link(99)).is_ok());
+        assert_eq!(asks(&Budget::default(), &carried(3), &link(99)).unwrap_err().to_string(), over);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn built_in() -> Vec<String> {
 ///
 /// # Errors
 /// `Config` for a capability that neither the code nor this crate has.
-pub(super) fn configured(mut children: Vec<Child>, config: &Config) -> Result<Vec<Child>> {
+pub(crate) fn configured(mut children: Vec<Child>, config: &Config) -> Result<Vec<Child>> {
     let defaults = Limits::default();
     let library = Library::new(Limits {
         files: config.limits.files.unwrap_or(defaults.files),
@@ -40,6 +40,9 @@ pub(super) fn configured(mut children: Vec<Child>, config: &Config) -> Result<Ve
     });
     if config.teams.iter().any(|team| team == "research") {
         children.push(team::research_over(&library).into());
+    }
+    for (name, agent) in &config.agents {
+        children.push(agent.service(name)?.into());
     }
     for (name, workers) in &config.serve {
         let serves = |child: &Child| child.capabilities().contains(name);

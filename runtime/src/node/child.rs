@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_agents::{Service, Stateful, StatefulService};
-use callboard_broker::subject::CapabilityName;
+use callboard_broker::subject::{BadName, CapabilityName};
 
 use crate::cell::hub::Hub;
 use crate::cell::pool::Pool;
@@ -30,6 +30,14 @@ impl Child {
 }
 
 impl Child {
+    /// Whether all that is named in it has a good name.
+    pub(super) fn check(&self) -> Result<(), BadName> {
+        match self {
+            Self::Service(service) => service.check(),
+            Self::Supervisor(supervisor) => supervisor.children.iter().try_for_each(Self::check),
+        }
+    }
+
     /// Gives the agents that serve a capability so many workers.
     pub(super) fn resize(&mut self, capability: &CapabilityName, workers: usize) {
         self.change(&|service| match service.doors().iter().any(|door| door.capability == *capability) {
@@ -41,6 +49,14 @@ impl Child {
     /// Bounds the queue of every agent.
     pub(super) fn bound(&mut self, queue: usize) {
         self.change(&|service| service.queue(queue));
+    }
+
+    /// The services in it, in start order, each with the supervisor above it.
+    pub(crate) fn services(&self, team: &str, found: &mut Vec<(Service, Arc<str>)>) {
+        match self {
+            Self::Service(service) => found.push(((**service).clone(), team.into())),
+            Self::Supervisor(above) => above.children.iter().for_each(|child| child.services(&above.name, found)),
+        }
     }
 
     fn change(&mut self, how: &impl Fn(Service) -> Service) {

@@ -38,7 +38,9 @@ impl Client {
             run: None,
             team: hub.name.as_str().into(),
             attempt: 1,
+            attempts: 1,
             deadline: Instant::now() + EVER,
+            model: None,
         };
         Arc::new(Self { hub: hub.clone(), facts })
     }

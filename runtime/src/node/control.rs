@@ -1,21 +1,27 @@
 //! What other processes may ask a node: JSON in, JSON out, by verb.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use callboard_broker::BoxFuture;
 use callboard_broker::error::{Error, Result};
+use callboard_broker::id::TaskId;
 use callboard_broker::sqlite;
+use callboard_broker::subject::CapabilityName;
+use callboard_broker::task::Version;
 use serde_json::{Value, json};
 
 use super::Node;
-use crate::cell::work::Quit;
+use crate::cell::quit::Quit;
+use crate::door;
 
 /// Verbs of the program around a node.
 pub(super) type Verbs = BTreeMap<&'static str, Arc<dyn Fn(Value) -> Result<Value> + Send + Sync>>;
 
 /// The verbs that every node answers.
-const VERBS: [&str; 8] = ["info", "tree", "agents", "served", "metrics", "scale", "drain", "stop"];
+const VERBS: [&str; 9] = ["info", "tree", "agents", "served", "metrics", "scale", "stopped", "drain", "stop"];
+/// The most tasks that one question may be about.
+const MAX_ASKED: usize = 10_000;
 
 impl Node {
     /// Answers other processes at the door of its store, for as long as it lives.
@@ -41,7 +47,8 @@ impl Node {
     }
 
     /// What other processes may ask this node, by verb, JSON in and JSON out: `tree`, `agents`, `served`, `metrics`, `info`,
-    /// `scale` with `{"capability", "workers"}`, `drain` and `stop` (which hands back instead of finishing), and what
+    /// `scale` with `{"capability", "workers"}`, `stopped` with `{"tasks"}` (answered when none of them is at work here any
+    /// more, with those that are still at it after a second), `drain` and `stop` (which hands back instead of finishing), and what
     /// [`verb`](super::NodeBuilder::verb) has added.
     ///
     /// # Errors
@@ -55,15 +62,15 @@ impl Node {
             "agents" => {
                 Ok(Value::Array(node.agents().into_iter().map(|(name, figures)| named(&name, figures)).collect()))
             }
-            "served" => {
-                Ok(node.served().iter().map(|s| json!({ "capability": s.capability, "about": s.about })).collect())
-            }
+            "served" => Ok(node.inner.hub.registry.doors().iter().map(door::told).collect()),
             "info" => Ok(json!({
                 "node": node.name(), "pid": std::process::id(), "store": &*node.broker().about,
-                "claims": node.inner.hub.heart.held(), "version": env!("CARGO_PKG_VERSION"),
+                "claims": node.inner.hub.heart.held(), "refused": node.metrics().refused,
+                "version": env!("CARGO_PKG_VERSION"), "versions": node.versions(),
                 "state": if node.is_stopping() { "draining" } else { "up" },
             })),
             "scale" => scale(node, &body).await,
+            "stopped" => stopped(node, &body).await,
             "drain" => Ok(node.leave_soon(Quit::Finish)),
             "stop" => Ok(node.leave_soon(Quit::HandBack)),
             other => match node.inner.verbs.get(other) {
@@ -73,8 +80,20 @@ impl Node {
         }
     }
 
+    /// The versions of the agents that have one, by capability.
+    fn versions(&self) -> BTreeMap<CapabilityName, Vec<Version>> {
+        let mut versions: BTreeMap<CapabilityName, Vec<Version>> = BTreeMap::new();
+        for pool in self.inner.pools.0.iter().map(|opened| &opened.pool) {
+            for door in &pool.doors {
+                versions.entry(door.capability.clone()).or_default().extend(pool.options.version.clone());
+            }
+        }
+        versions.retain(|_, all| !all.is_empty());
+        versions
+    }
+
     fn is_stopping(&self) -> bool {
-        *self.inner.hub.quit.borrow() != Quit::No || self.inner.asked.borrow().is_some()
+        self.inner.hub.quit.told().so_far() != Quit::No || self.inner.asked.borrow().is_some()
     }
 
     /// Begins to stop and says so; whoever waits for the node's end goes on when it has.
@@ -102,6 +121,17 @@ async fn scale(node: &Node, body: &Value) -> Result<Value> {
     };
     let figures = node.agents().into_iter().map(|(_, figures)| figures).find(serves).unwrap_or_default();
     Ok(json!({ "capability": capability, "workers": workers, "slots": figures["slots"] }))
+}
+
+/// Whether what was cancelled has stopped here.
+async fn stopped(node: &Node, body: &Value) -> Result<Value> {
+    let named = body.get("tasks").and_then(Value::as_array).filter(|tasks| tasks.len() <= MAX_ASKED);
+    let needs = || Error::decode(format!("stopped needs {{\"tasks\": [id]}}, at most {MAX_ASKED}"));
+    let tasks: Option<HashSet<TaskId>> =
+        named.and_then(|tasks| tasks.iter().map(|id| TaskId::parse(id.as_str()?).ok()).collect());
+    let (stopped, zombies) = node.inner.hub.heart.until_stopped(&tasks.ok_or_else(needs)?).await;
+    let stopped = stopped.saturating_sub(zombies.len());
+    Ok(json!({ "node": node.name(), "stopped": stopped, "zombies": zombies }))
 }
 
 fn named(name: &str, mut figures: Value) -> Value {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callboard_agents::llm::CacheCounts;
 use callboard_broker::tasks::Tasks;
 
 use super::Inner;
@@ -30,9 +31,19 @@ impl Inner {
         self.tree.events()
     }
 
+    /// Writes that were refused because another attempt had taken over.
+    pub(crate) fn refused(&self) -> u64 {
+        self.hub.stats.read().refused
+    }
+
     /// The frames that its lanes have taken, and those that were missing when a later one came; none without lanes.
     pub(crate) fn lanes(&self) -> Option<(u64, u64)> {
         self.joined.lanes()
+    }
+
+    /// What the cache of its models has done; none without one.
+    pub(crate) fn answers(&self) -> Option<CacheCounts> {
+        self.hub.models.cache().map(|cache| cache.counts())
     }
 
     pub(crate) fn figures(&self) -> Vec<Figures> {

@@ -38,8 +38,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::cell::hub::Hub;
+use crate::cell::quit::Quit;
 use crate::cell::stats::Reading;
-use crate::cell::work::Quit;
 use crate::settings::args;
 use crate::settings::node::Config;
 use crate::telemetry::Program;
@@ -47,7 +47,9 @@ use crate::tree::{ChildInfo, Tree, TreeEvents, TreeInfo};
 use crate::workflow::{WORKFLOW, Workflow};
 
 pub use builder::NodeBuilder;
+pub(crate) use builder::{models, toolbox};
 pub use catalogue::built_in;
+pub(crate) use catalogue::configured;
 pub use child::{Child, Supervisor};
 #[cfg(feature = "nats")]
 pub use outside::broker_options;
@@ -57,6 +59,7 @@ pub use submit::Submit;
 #[cfg(feature = "otel")]
 pub(crate) use figures::Figures;
 
+use crate::schedule::Schedules;
 use child::{Opened, Pools};
 use client::Client;
 
@@ -129,6 +132,10 @@ impl Node {
         self.inner.hub.name.as_str()
     }
 
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
     /// The broker under it, for what this handle does not offer.
     pub fn broker(&self) -> &Broker {
         &self.inner.hub.broker
@@ -149,6 +156,11 @@ impl Node {
         Submit::new(&self.inner.hub, to, input)
     }
 
+    /// The schedules of its broker, to add to, list, pause and remove in the name of this node.
+    pub fn schedules(&self) -> Schedules {
+        Schedules::of(self.broker(), self.name())
+    }
+
     /// The run of that id, whoever submitted it. Its capability is not checked; a response of another type is `Decode`.
     ///
     /// # Errors
@@ -165,8 +177,9 @@ impl Node {
     /// `Config` with all that is wrong with the graph; otherwise as for [`submit`](Node::submit).
     pub async fn run<Out: Payload>(&self, flow: Workflow<Out>) -> Result<Run<Out>> {
         flow.check()?;
-        let name = flow.document().name.clone();
-        let run = self.submit(WORKFLOW, flow.document().clone()).describe(name).await?;
+        let doc = flow.document().clone();
+        let (name, budget) = (doc.name.clone(), doc.budget.budget());
+        let run = self.submit(WORKFLOW, doc).describe(name).budget(budget).await?;
         Ok(Run::of_tasks(self.inner.hub.broker.tasks.clone(), TaskId::parse(run.id())?))
     }
 

@@ -10,9 +10,13 @@ use callboard_broker::{Broker, memory, sqlite};
 use crate::settings::node::Config;
 
 #[cfg(feature = "nats")]
+mod answers;
+#[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
 mod prompts;
+#[cfg(feature = "nats")]
+mod questions;
 
 #[cfg(feature = "nats")]
 pub use nats::broker_options;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callboard_broker::error::{Error, Result};
 
 use super::{Inner, Node};
-use crate::cell::work::Quit;
+use crate::cell::quit::Quit;
 use crate::tree::ExitReason;
 
 /// How long handing back what was cut off may take after everything has stopped.
@@ -109,11 +109,7 @@ impl Node {
     }
 
     async fn stop(&self, how: Quit) -> Result<()> {
-        self.inner.hub.quit.send_if_modified(|quit| {
-            let more = how > *quit;
-            *quit = how.max(*quit);
-            more
-        });
+        self.inner.hub.quit.tell(how);
         let ended = self.inner.tree.stop().await;
         self.inner.leave().await;
         if ended.is_abnormal() { Err(gave_up(&ended)) } else { Ok(()) }
@@ -128,6 +124,7 @@ impl Inner {
             tracing::warn!(claims = self.hub.heart.held(), "some tasks could not be handed back and begin again later");
         }
         self.hub.breakers.unfollow().await;
+        self.hub.guards.unfollow().await;
         self.joined.leave().await;
         self.telemetry.end().await;
     }

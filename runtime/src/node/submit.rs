@@ -26,6 +26,7 @@ use crate::telemetry;
 pub struct Submit<Res> {
     hub: Arc<Hub>,
     task: Result<Task>,
+    budget: Budget,
     types: PhantomData<fn() -> Res>,
 }
 
@@ -34,7 +35,7 @@ impl<Res: Payload> Submit<Res> {
         let now = hub.broker.clock.now();
         let task =
             Task { from: Some(hub.name.to_string()), ..Task::root(RunId::fresh(), to.id(), Body::of(input), now) };
-        Self { hub: hub.clone(), task: Ok(task), types: PhantomData }
+        Self { hub: hub.clone(), task: Ok(task), budget: hub.budget, types: PhantomData }
     }
 
     /// The caller's own name for the run: 1 to 36 letters, digits and hyphens. Submitting under the same name again
@@ -47,7 +48,7 @@ impl<Res: Payload> Submit<Res> {
         })
     }
 
-    /// How long all attempts may take. Default 24 h.
+    /// How long all attempts may take. Default: the wall time of its budget, or 24 h.
     pub fn expires(self, after: Duration) -> Self {
         self.with(|task| Ok(Task { deadline: task.created_at.saturating_add(millis(after)), ..task }))
     }
@@ -62,14 +63,28 @@ impl<Res: Payload> Submit<Res> {
         self.with(|task| Ok(Task { retry: Retry { attempts: attempts.max(1), ..task.retry }, ..task }))
     }
 
-    /// What it and all below it may use. Default: the defaults of [`Budget`].
-    pub fn budget(self, budget: Budget) -> Self {
-        self.with(|task| Ok(Task { budget, ..task }))
+    /// When a failed attempt is tried again. Default: [`Retry::default`].
+    pub fn retry_with(self, retry: Retry) -> Self {
+        self.with(|task| Ok(Task { retry: Retry { attempts: retry.attempts.max(1), ..retry }, ..task }))
+    }
+
+    /// What it and all below it may use. What is not set has the node's default (`[budget]` of its configuration), or
+    /// that of [`Budget`].
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget.or(self.budget);
+        self
     }
 
     /// Who goes first. Default [`Priority::Normal`].
     pub fn priority(self, priority: Priority) -> Self {
         self.with(|task| Ok(Task { priority, ..task }))
+    }
+
+    /// The language model that it and all below it ask, `PROVIDER/NAME`, or `extractive` for none. Default: what their
+    /// nodes have for each role. A node that does not allow it fails the task for good (`CB0803`).
+    pub fn model(self, name: impl Into<String>) -> Self {
+        let model = Some(name.into());
+        self.with(|task| Ok(Task { model, ..task }))
     }
 
     /// What it is for, in words.
@@ -90,7 +105,7 @@ impl<Res: Payload> IntoFuture for Submit<Res> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let task = self.task?;
+            let task = self.task?.budgeted(self.budget);
             let task = Task { traceparent: telemetry::here(task.traceparent), ..task };
             let id = task.id.clone();
             let stored = self.hub.broker.tasks.submit(vec![task]).await.pop();

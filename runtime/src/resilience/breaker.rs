@@ -14,6 +14,25 @@ pub const OPEN_MS: Millis = 30_000;
 /// Successes in a row that close it when it is half-open.
 pub const SUCCESSES: u32 = 3;
 
+/// When a breaker opens, for how long, and what closes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// Successes in a row that close it when it is half-open.
+    pub successes: u32,
+    /// How long it stays open the first time; doubled each time that a probe opens it again.
+    pub open_ms: Millis,
+    /// How long at most.
+    pub most_ms: Millis,
+}
+
+/// Of a capability.
+pub const CAPABILITY: Rule = Rule { failures: FAILURES, successes: SUCCESSES, open_ms: OPEN_MS, most_ms: OPEN_MS };
+/// Of a provider of models: whoever has no other model waits for it meanwhile, so it is probed soon, and one whole answer,
+/// which takes seconds, says enough.
+pub const PROVIDER: Rule = Rule { failures: FAILURES, successes: 1, open_ms: 1_000, most_ms: 5_000 };
+
 /// A breaker, as it stands in shared state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "breaker", rename_all = "snake_case")]
@@ -27,6 +46,9 @@ pub enum Breaker {
     Open {
         /// When it becomes half-open.
         until: Millis,
+        /// How often it opened without being closed in between.
+        #[serde(default)]
+        times: u32,
     },
     /// One probe passes at a time.
     HalfOpen {
@@ -34,6 +56,12 @@ pub enum Breaker {
         successes: u32,
         /// Until when a probe is under way; 0: none is.
         probe_until: Millis,
+        /// Since when it is.
+        #[serde(default)]
+        since: Millis,
+        /// How often it opened until now.
+        #[serde(default)]
+        times: u32,
     },
 }
 
@@ -68,30 +96,60 @@ impl Default for Breaker {
 impl Breaker {
     /// Whether a request passes now, and the breaker after that.
     pub fn admit(self, now: Millis) -> (Self, bool) {
-        let probe = |successes| Self::HalfOpen { successes, probe_until: now.saturating_add(OPEN_MS) };
+        let probe_until = now.saturating_add(OPEN_MS);
         match self {
             Self::Closed { .. } => (self, true),
-            Self::Open { until } if now < until => (self, false),
-            Self::Open { .. } => (probe(0), true),
+            Self::Open { until, .. } if now < until => (self, false),
+            Self::Open { times, .. } => (Self::HalfOpen { successes: 0, probe_until, since: now, times }, true),
             Self::HalfOpen { probe_until, .. } if now < probe_until => (self, false),
-            Self::HalfOpen { successes, .. } => (probe(successes), true),
+            Self::HalfOpen { successes, since, times, .. } => {
+                (Self::HalfOpen { successes, probe_until, since, times }, true)
+            }
         }
     }
 
     /// The breaker after this was seen. What comes late, when it is open, changes nothing.
-    pub fn seen(self, seen: Seen, now: Millis) -> Self {
-        let open = Self::Open { until: now.saturating_add(OPEN_MS) };
+    pub fn seen(self, seen: Seen, now: Millis, rule: &Rule) -> Self {
+        let open = |times: u32| {
+            let doubled = rule.open_ms.saturating_mul(1u64.checked_shl(times).unwrap_or(u64::MAX));
+            Self::Open { until: now.saturating_add(doubled.min(rule.most_ms)), times: times.saturating_add(1) }
+        };
         match (self, seen) {
             (Self::Closed { .. }, Seen::Success) => Self::default(),
-            (Self::Closed { failures }, Seen::Failure) if failures + 1 >= FAILURES => open,
+            (Self::Closed { failures }, Seen::Failure) if failures + 1 >= rule.failures => open(0),
             (Self::Closed { failures }, Seen::Failure) => Self::Closed { failures: failures + 1 },
-            (Self::HalfOpen { .. }, Seen::Failure) => open,
-            (Self::HalfOpen { successes, .. }, Seen::Success) if successes + 1 >= SUCCESSES => Self::default(),
-            (Self::HalfOpen { successes, .. }, Seen::Success) => {
-                Self::HalfOpen { successes: successes + 1, probe_until: 0 }
+            (Self::HalfOpen { times, .. }, Seen::Failure) => open(times),
+            (Self::HalfOpen { successes, .. }, Seen::Success) if successes + 1 >= rule.successes => Self::default(),
+            (Self::HalfOpen { successes, since, times, .. }, Seen::Success) => {
+                Self::HalfOpen { successes: successes + 1, probe_until: 0, since, times }
             }
-            (Self::HalfOpen { successes, .. }, Seen::Nothing) => Self::HalfOpen { successes, probe_until: 0 },
+            (Self::HalfOpen { successes, since, times, .. }, Seen::Nothing) => {
+                Self::HalfOpen { successes, probe_until: 0, since, times }
+            }
             (Self::Open { .. }, _) | (Self::Closed { .. }, Seen::Nothing) => self,
+        }
+    }
+
+    /// When the next request may pass, as far as is known; 0: at once.
+    pub fn until(self) -> Millis {
+        match self {
+            Self::Closed { .. } => 0,
+            Self::Open { until, .. } => until,
+            Self::HalfOpen { probe_until, .. } => probe_until,
+        }
+    }
+
+    /// Whether all pass.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Closed { .. })
+    }
+
+    /// Whether something that nobody let in has anything to say of it: half-open, only what began after that.
+    pub fn heeds(self, began: Millis) -> bool {
+        match self {
+            Self::Closed { .. } => true,
+            Self::Open { .. } => false,
+            Self::HalfOpen { since, .. } => began >= since,
         }
     }
 
@@ -121,7 +179,7 @@ mod tests {
         let mut breaker = Breaker::default();
         for (n, (now, what, after)) in steps.iter().enumerate() {
             match what {
-                Do::See(seen) => breaker = breaker.seen(*seen, *now),
+                Do::See(seen) => breaker = breaker.seen(*seen, *now, &CAPABILITY),
                 Do::Admit(passes) => {
                     let (next, passed) = breaker.admit(*now);
                     assert_eq!(passed, *passes, "step {n}: {breaker:?}");
@@ -203,5 +261,30 @@ mod tests {
             (90_006, Do::Admit(true), "half_opened"),
         ]);
         play(&steps);
+    }
+
+    #[test]
+    fn that_of_a_provider_is_probed_soon_then_more_and_more_seldom_and_one_answer_closes_it() {
+        let seen = |breaker: Breaker, seen, now| breaker.seen(seen, now, &PROVIDER);
+        let mut breaker = (0..5).fold(Breaker::default(), |breaker, now| seen(breaker, Failure, now));
+        let mut now = 4;
+        for rest in [1_000, 2_000, 4_000, 5_000, 5_000] {
+            assert_eq!(breaker.until(), now + rest);
+            assert!(!breaker.admit(breaker.until() - 1).1);
+            now = breaker.until();
+            let (probing, passes) = breaker.admit(now);
+            assert!(passes && !probing.admit(now).1);
+            breaker = seen(probing, Failure, now);
+        }
+        let (probing, _) = breaker.admit(breaker.until());
+        assert_eq!(seen(probing, Success, now), Breaker::default());
+        let again = (0..5).fold(Breaker::default(), |breaker, _| seen(breaker, Failure, 0));
+        assert_eq!(again.until(), 1_000, "it begins anew");
+    }
+
+    #[test]
+    fn one_that_an_earlier_version_wrote_is_read() {
+        let open: Breaker = serde_json::from_str(r#"{"breaker":"open","until":7}"#).unwrap();
+        assert_eq!(open, Breaker::Open { until: 7, times: 0 });
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use callboard_broker::id::RunId;
 
-/// Retries that every run has, on each node.
+/// Retries that every run has, on each node: none asks the others, so that N nodes have N times as many together.
 pub const RESERVE: u32 = 100;
 /// One more retry for each so many tasks of the run that were tried.
 pub const TASKS_EACH: u32 = 2;

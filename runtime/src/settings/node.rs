@@ -6,17 +6,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use callboard_agents::llm::ModelConfig;
+use callboard_agents::tool::{AgentConfig, ToolConfig};
 use callboard_broker::code;
 use callboard_broker::id::NodeName;
 use callboard_broker::problem::{Problem, Problems};
 use callboard_broker::profile::Profile;
 use callboard_broker::subject::CapabilityName;
 
+use super::budget::BudgetDoc;
 use super::{Source, Table};
+use crate::mcp_servers::McpConfig;
 use crate::period::Period;
 
+mod agents;
+mod cache;
+mod fields;
+mod limits;
+mod mcp;
+mod models;
+mod served;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -48,6 +60,19 @@ pub struct Config {
     pub owner: Option<String>,
     /// Bounds.
     pub limits: Limits,
+    /// Language models. Default: none.
+    pub models: ModelConfig,
+    /// Tools, by name or family.
+    pub tools: BTreeMap<String, ToolConfig>,
+    /// Agents that are a prompt, a model and tools, by the capability that they serve.
+    pub agents: BTreeMap<CapabilityName, AgentConfig>,
+    /// MCP servers, by name.
+    pub mcp: BTreeMap<String, McpConfig>,
+    /// What a run that is submitted through this node may use, unless it says so itself.
+    pub budget: BudgetDoc,
+    /// Asks for one capability that the agents of this node have under way at a time, where it is not
+    /// `limits.bulkhead`.
+    pub bulkhead: BTreeMap<CapabilityName, usize>,
 }
 
 /// Where the broker is, and who this node is to it.
@@ -97,6 +122,8 @@ pub struct Limits {
     pub prompts: Option<usize>,
     /// How long one of them may take. Default 9 min.
     pub prompt_time: Option<Period>,
+    /// Asks for each capability that the node's agents have under way at a time. Default 10.
+    pub bulkhead: Option<usize>,
 }
 
 /// Passwords and tokens are not for logs.
@@ -152,7 +179,13 @@ pub const SETTINGS: &[Setting] = settings! {
     "limits.files" "CALLBOARD_FILES" "files" "a number" |c, t| put(&mut c.limits.files, number(t, 1, 1_000_000));
     "limits.file_bytes" "CALLBOARD_FILE_BYTES" "file-bytes" "a number" |c, t| put(&mut c.limits.file_bytes, number(t, 1, 1 << 40));
     "limits.prompts" "CALLBOARD_PROMPTS" "prompts" "a number" |c, t| put(&mut c.limits.prompts, number(t, 1, MAX_PROMPTS));
+    "models.default" "CALLBOARD_MODEL" "model" "models, or extractive" |c, t| models::default(&mut c.models, t);
+    "models.url" "CALLBOARD_MODEL_URL" "model-url" "an address" |c, t| put(&mut c.models.url, models::url(t));
+    "models.key_file" "CALLBOARD_MODEL_KEY_FILE" "model-key-file" "a file" |c, t| put(&mut c.models.key_file, file(t));
     "limits.prompt_time" "CALLBOARD_PROMPT_TIME" "prompt-time" "a duration" |c, t| put(&mut c.limits.prompt_time, period(t));
+    "limits.bulkhead" "CALLBOARD_AT_ONCE" "at-once" "a number" |c, t| put(&mut c.limits.bulkhead, number(t, 1, MAX_WORKERS));
+    "bulkhead" "CALLBOARD_BULKHEAD" "bulkhead" "capabilities with their asks" |c, t| bulkhead(c, t);
+    "budget" "CALLBOARD_BUDGET" "budget" "limits such as tasks=100,wall=10m" |c, t| t.parse().map(|budget| c.budget = budget);
 };
 
 impl Setting {
@@ -204,6 +237,16 @@ impl Config {
             config.limits(&mut table);
             table.close();
         }
+        if let Some(mut table) = root.table("models") {
+            config.models(&source, &mut table);
+            table.close();
+        }
+        config.tools(&source, &mut root);
+        config.mcp(&source, &mut root);
+        config.agents(&source, &mut root);
+        if let Some(table) = root.table("budget") {
+            config.budget = BudgetDoc::of_table(table);
+        }
         root.close();
         if config.store.is_some() && !config.broker.servers.is_empty() {
             let both = Problem::new(code::NOT_ALLOWED, "a node is embedded or on a broker, not both");
@@ -214,27 +257,13 @@ impl Config {
 
     /// Whether a text is meant as the file of a node, however wrong it is: so that one command checks files of any kind.
     pub fn is_meant(text: &str) -> bool {
-        const OWN: [&str; 6] = ["broker", "serve", "teams", "public", "limits", "store"];
+        const OWN: [&str; 12] = [
+            "broker", "serve", "teams", "public", "limits", "models", "store", "tools", "agents", "mcp", "bulkhead",
+            "owner",
+        ];
         let (root, _) = toml::de::DeTable::parse_recoverable(text);
         let has = |key: &str| root.get_ref().contains_key(key);
         !has("task") && OWN.into_iter().any(has)
-    }
-
-    /// Whether everything that is to be served and prompted is built in, for a node without agents of its own.
-    ///
-    /// # Errors
-    /// What is not, with its place and what is.
-    pub fn check_served(&self, file: &str, text: &str) -> Result<(), Problems> {
-        let source = Source::parse(file, text)?;
-        let known = crate::built_in();
-        let served = self.serve.keys().map(|name| (name, vec!["serve".to_owned(), name.to_string()]));
-        let public = self.public.iter().enumerate().map(|(at, name)| (name, vec!["public".to_owned(), at.to_string()]));
-        for (name, place) in served.chain(public).filter(|(name, _)| !known.iter().any(|one| one == name.as_str())) {
-            let what = format!("no agent that is built in serves {name}");
-            let problem = Problem::new(code::UNKNOWN_CAPABILITY, what).allowed_near(name.as_str(), &known);
-            source.report(problem.at(source.place(&place)));
-        }
-        source.finish(())
     }
 
     fn top(&mut self, source: &Source<'_>, root: &mut Table<'_>) {
@@ -252,18 +281,23 @@ impl Config {
                 }
             }
         }
-        for (name, workers) in root.object("serve") {
-            let place = ["serve", name.as_str()];
-            let workers = match workers.as_u64().filter(|n| (1..=MAX_WORKERS).contains(n)) {
-                Some(workers) => workers,
-                None => {
-                    let what = format!("`{name}` takes a whole number of workers from 1 to {MAX_WORKERS}");
-                    let problem = Problem::new(code::RANGE, what).at(source.place(&place));
-                    source.report(problem.fix(format!("serve = {{ \"{name}\" = 4 }}")));
-                    continue;
-                }
-            };
-            self.take(source, &place, "serve", &format!("{name}={workers}"));
+        for (key, of) in [("serve", "workers"), ("bulkhead", "asks")] {
+            for (name, number) in root.object(key) {
+                self.numbered(source, key, of, &name, &number);
+            }
+        }
+    }
+
+    /// A number for a capability.
+    fn numbered(&mut self, source: &Source<'_>, key: &'static str, of: &str, name: &str, number: &serde_json::Value) {
+        let place = [key, name];
+        match number.as_u64().filter(|n| (1..=MAX_WORKERS).contains(n)) {
+            Some(number) => drop(self.take(source, &place, key, &format!("{name}={number}"))),
+            None => {
+                let what = format!("`{name}` takes a whole number of {of} from 1 to {MAX_WORKERS}");
+                let problem = Problem::new(code::RANGE, what).at(source.place(&place));
+                source.report(problem.fix(format!("{key} = {{ \"{name}\" = 4 }}")));
+            }
         }
     }
 
@@ -287,6 +321,7 @@ impl Config {
             file_bytes: table.number("file_bytes", 1..=1 << 40),
             prompts: table.number("prompts", 1..=MAX_PROMPTS).and_then(|n| usize::try_from(n).ok()),
             prompt_time: table.period("prompt_time"),
+            bulkhead: table.number("bulkhead", 1..=MAX_WORKERS).and_then(|n| usize::try_from(n).ok()),
         };
     }
 
@@ -347,6 +382,15 @@ fn serve(config: &mut Config, text: &str) -> Result<(), String> {
             None => (part, 0),
         };
         config.serve.insert(capability(name)?, workers);
+    }
+    Ok(())
+}
+
+/// Each capability with its number.
+fn bulkhead(config: &mut Config, text: &str) -> Result<(), String> {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, asks) = part.split_once('=').ok_or_else(|| format!("\"{part}\" is not such as research.web=4"))?;
+        config.bulkhead.insert(capability(name)?, number(asks, 1, MAX_WORKERS)?);
     }
     Ok(())
 }

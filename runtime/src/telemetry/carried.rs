@@ -49,3 +49,6 @@ pub(crate) fn missed(_node: &str, _broadcasts: u64) {}
 
 /// Watches a node that has started: here nobody does.
 pub(crate) fn watch(_node: &Arc<Inner>) {}
+
+/// Counts nothing.
+pub(crate) fn modelled(_node: &str, _call: &callboard_agents::llm::ModelCall<'_>) {}

@@ -25,6 +25,7 @@ struct Meters {
 
 /// From now on it is counted. The first meter in a process stays.
 pub(super) fn install(meter: &Meter) {
+    super::models::install(meter);
     METERS.get_or_init(|| Meters {
         duration: histogram(meter, names::DURATION),
         wait: histogram(meter, names::WAIT),
@@ -76,11 +77,11 @@ pub(super) fn restarted(node: &str, path: &str, gave_up: bool) {
     if gave_up { &meters.gave_up } else { &meters.restarts }.add(1, &of);
 }
 
-fn counter(meter: &Meter, of: Metric) -> Counter<u64> {
+pub(super) fn counter(meter: &Meter, of: Metric) -> Counter<u64> {
     meter.u64_counter(of.name).with_unit(of.unit).with_description(of.about).build()
 }
 
-fn histogram(meter: &Meter, of: Metric) -> Histogram<f64> {
+pub(super) fn histogram(meter: &Meter, of: Metric) -> Histogram<f64> {
     let bounds = (0..BOUNDS).map(|n| 0.01 * 2f64.powi(n as i32)).collect();
     meter.f64_histogram(of.name).with_unit(of.unit).with_description(of.about).with_boundaries(bounds).build()
 }

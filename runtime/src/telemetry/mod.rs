@@ -12,9 +12,12 @@
 //! | `ids` | ids that follow from what a span is of |
 //! | `exporter`, `client` | from spans to OTLP over HTTP |
 //! | `variables` | what the `OTEL_` variables ask for |
+//! | `carriers` | which libraries below us tell what was said, and so are told of nowhere |
 //! | `setup` | all of it started and ended |
 //! | `meters`, `observe` | metrics: what is counted here, and what is read off a node |
+//! | `models` | metrics of calls of language models |
 
+mod carriers;
 #[cfg(feature = "otel")]
 mod client;
 #[cfg(feature = "otel")]
@@ -23,6 +26,8 @@ mod exporter;
 mod ids;
 #[cfg(feature = "otel")]
 mod meters;
+#[cfg(feature = "otel")]
+mod models;
 #[cfg(feature = "otel")]
 mod names;
 #[cfg(feature = "otel")]
@@ -38,8 +43,11 @@ mod variables;
 #[path = "carried.rs"]
 mod spans;
 
+pub use carriers::tells_what_was_said;
 #[cfg(feature = "otel")]
 pub(crate) use meters::{missed, worked};
+#[cfg(feature = "otel")]
+pub(crate) use models::modelled;
 #[cfg(feature = "otel")]
 pub use names::{METRICS, Metric};
 #[cfg(feature = "otel")]
@@ -49,7 +57,7 @@ pub(crate) use setup::Program;
 #[cfg(feature = "otel")]
 pub use setup::{FLUSH, Telemetry};
 #[cfg(not(feature = "otel"))]
-pub(crate) use spans::{Program, missed, watch, worked};
+pub(crate) use spans::{Program, missed, modelled, watch, worked};
 pub(crate) use spans::{attempt, ended, here, request};
 
 /// Who has worked on what.

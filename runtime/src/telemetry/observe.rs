@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use callboard_agents::llm::CacheCounts;
 use callboard_broker::dead_letter;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::tasks::Depth;
@@ -39,8 +40,13 @@ pub(super) fn install(meter: &Meter) {
     pool_counts(meter, names::PANICS, |figures| figures.panicked);
     depths(meter, names::PENDING, |depth| depth.pending);
     depths(meter, names::IN_PROGRESS, |depth| depth.in_progress);
+    counts(meter, names::REFUSED, |node| Some(node.refused()));
     lanes(meter, names::FRAMES, |(frames, _)| frames);
     lanes(meter, names::GAPS, |(_, gaps)| gaps);
+    answers(meter, names::CACHE_HITS, |counts| counts.hits);
+    answers(meter, names::CACHE_MISSES, |counts| counts.misses);
+    answers(meter, names::CACHE_TOKENS, |counts| counts.saved_tokens);
+    answers(meter, names::CACHE_COST, |counts| counts.saved_cost_micros);
     let dead = meter.u64_observable_counter(names::DEAD.name).with_unit(names::DEAD.unit);
     let dead = dead.with_description(names::DEAD.about).with_callback(|to| {
         for (reason, kept) in dead_letter::kept().filter(|(_, kept)| *kept > 0) {
@@ -123,12 +129,23 @@ fn depths(meter: &Meter, of: Metric, read: impl Fn(&Depth) -> u64 + Send + Sync 
     gauge.with_callback(observe).build();
 }
 
+fn answers(meter: &Meter, of: Metric, read: impl Fn(&CacheCounts) -> u64 + Send + Sync + 'static) {
+    // A node that asks no models has nothing to tell.
+    let told = |counts: &CacheCounts| counts.hits + counts.misses > 0;
+    counts(meter, of, move |node| node.answers().filter(told).map(|counts| read(&counts)));
+}
+
 fn lanes(meter: &Meter, of: Metric, read: impl Fn((u64, u64)) -> u64 + Send + Sync + 'static) {
+    counts(meter, of, move |node| node.lanes().map(&read));
+}
+
+/// What nodes count that have anything to tell.
+fn counts(meter: &Meter, of: Metric, read: impl Fn(&Inner) -> Option<u64> + Send + Sync + 'static) {
     let counter = meter.u64_observable_counter(of.name).with_unit(of.unit).with_description(of.about);
     let observe = move |to: &dyn AsyncInstrument<u64>| {
         for (node, _) in watched() {
-            if let Some(counts) = node.lanes() {
-                to.observe(read(counts), &[KeyValue::new(names::NODE, node.name().to_owned())]);
+            if let Some(count) = read(&node) {
+                to.observe(count, &[KeyValue::new(names::NODE, node.name().to_owned())]);
             }
         }
     };

@@ -28,9 +28,11 @@ use super::{meters, names, observe};
 /// How long the end of a process waits until a collector has what was not sent yet: 2 s.
 pub const FLUSH: Duration = Duration::from_secs(2);
 
+/// The least important spans that are told.
+const LEVEL: LevelFilter = LevelFilter::INFO;
 /// What libraries below us say of themselves is no part of a run; and an actor of the kernel holds one span open for its
-/// whole life, which would be a trace without an end.
-const SILENT: [&str; 8] = ["ractor", "opentelemetry", "async_nats", "ureq", "rustls", "hyper", "h2", "tokio"];
+/// whole life, which would be a trace without an end. Those that tell what was said to them are silent in the log too.
+const SILENT: [&str; 6] = ["ractor", "opentelemetry", "async_nats", "ureq", "rustls", "tokio"];
 
 static RUNNING: OnceLock<Telemetry> = OnceLock::new();
 
@@ -98,7 +100,7 @@ impl Telemetry {
         let tracer = self.traces.as_ref()?.tracer(names::SCOPE);
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
         let layer = layer.with_tracked_inactivity(false).with_target(false).with_level(false);
-        Some(layer.with_filter(filter_fn(is_told).with_max_level_hint(LevelFilter::INFO)))
+        Some(layer.with_filter(filter_fn(is_told).with_max_level_hint(LEVEL)))
     }
 
     /// Nodes that start in this process from now on show their metrics here. The first in a process stays.
@@ -166,9 +168,11 @@ pub(super) fn tracer() -> Option<SdkTracer> {
     Some(RUNNING.get()?.traces.as_ref()?.tracer(names::SCOPE))
 }
 
+/// Whether a span is told: also where the log has more of them.
 fn is_told(of: &Metadata<'_>) -> bool {
     let from = of.target().split("::").next().unwrap_or_default();
-    !SILENT.iter().any(|silent| from == *silent || from.starts_with("opentelemetry"))
+    let is_silent = SILENT.contains(&from) || from.starts_with("opentelemetry") || super::tells_what_was_said(of);
+    *of.level() <= LEVEL && !is_silent
 }
 
 /// What all that is told from here has in common.

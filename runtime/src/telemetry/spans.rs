@@ -20,7 +20,8 @@ use super::{By, ids, meters, names};
 /// Starts the span of an attempt: below whoever delegated or submitted the task, linked to the attempt before. Gives the
 /// context of what the attempt asks and delegates.
 pub(crate) fn attempt(span: &Span, lease: &Lease, by: &By<'_>, now: Millis) -> Option<TraceContext> {
-    let (task, claims, is_takeover) = (&lease.task, claims(&lease.log), is_takeover(&lease.log));
+    let (task, log) = (&lease.task, begun(&lease.log));
+    let (claims, is_takeover) = (claims(&log), is_takeover(&log));
     let waited = (claims == 0).then(|| Duration::from_millis(now.saturating_sub(task.created_at)));
     meters::begun(by.node, task.capability.as_str(), waited, is_takeover);
     // Never below what happens to be around: the pump that claimed it is nobody's caller.
@@ -34,7 +35,7 @@ pub(crate) fn attempt(span: &Span, lease: &Lease, by: &By<'_>, now: Millis) -> O
     }
     if let (Some(before), Some(own)) = (claims.checked_sub(1), context) {
         if is_takeover {
-            stand_in(lease, before, by, now);
+            stand_in(task, &log.0, before, by, now);
         }
         let before = ids::of_attempt(&task.id, before);
         let flags = TraceFlags::new(own.flags());
@@ -47,11 +48,10 @@ pub(crate) fn attempt(span: &Span, lease: &Lease, by: &By<'_>, now: Millis) -> O
 
 /// Tells the span of an attempt that was lost with its node: what it delegated names it as its parent, and nobody else is
 /// left to tell of it. When it began is known only from its claim; the first claim of a task leaves no record.
-fn stand_in(lease: &Lease, claims: usize, by: &By<'_>, now: Millis) {
+fn stand_in(task: &Task, log: &[&Record], claims: usize, by: &By<'_>, now: Millis) {
     let Some(tracer) = tracer() else { return };
-    let task = &lease.task;
-    let mut claims_back = lease.log.iter().rev().filter_map(|record| match &record.entry {
-        Entry::Claimed { attempt, node } => Some((record.at, *attempt, Some(node))),
+    let mut claims_back = log.iter().rev().filter_map(|record| match &record.entry {
+        Entry::Claimed { attempt, node, .. } => Some((record.at, *attempt, Some(node))),
         _ => None,
     });
     let (began, attempt, node) = claims_back.nth(1).unwrap_or((task.created_at, 1, None));
@@ -98,14 +98,46 @@ pub(crate) fn ended(how: &'static str, code: Option<&str>) {
     }
 }
 
+/// A log without the claims that were given back before anything was begun, as those of suspects are that may not run yet:
+/// nothing was traced under them. And whether its first claim is on record; that of a task that nobody has given back
+/// untouched is not, unless it is that of a version.
+fn begun(log: &[Record]) -> (Vec<&Record>, bool) {
+    let mut kept: Vec<&Record> = Vec::with_capacity(log.len());
+    let mut first = None;
+    for record in log {
+        match &record.entry {
+            Entry::Released { begun: false, .. } => {
+                first.get_or_insert(true);
+                if kept.last().is_some_and(|last| matches!(last.entry, Entry::Claimed { .. })) {
+                    kept.pop();
+                }
+                continue;
+            }
+            Entry::Claimed { version, .. } => {
+                first.get_or_insert(version.is_some());
+            }
+            Entry::Died { .. } | Entry::Released { .. } | Entry::Parked { .. } => {
+                first.get_or_insert(false);
+            }
+            _ => {}
+        }
+        kept.push(record);
+    }
+    (kept, first.unwrap_or(false))
+}
+
 /// Whether the last claim of a log followed on one that nobody had given back: its node died, or was taken for dead.
-fn is_takeover(log: &[Record]) -> bool {
-    let mut marks = log.iter().rev().filter_map(|record| match record.entry {
-        Entry::Claimed { .. } => Some(true),
-        Entry::Released { .. } | Entry::Parked { .. } => Some(false),
-        _ => None,
+fn is_takeover((log, first): &(Vec<&Record>, bool)) -> bool {
+    let marks = log.iter().rev().map(|record| &record.entry);
+    let mut marks = marks.filter(|entry| {
+        matches!(entry, Entry::Claimed { .. } | Entry::Died { .. } | Entry::Released { .. } | Entry::Parked { .. })
     });
-    marks.next() == Some(true) && marks.next() != Some(false)
+    let Some(Entry::Claimed { .. }) = marks.next() else { return false };
+    match marks.next() {
+        Some(Entry::Released { .. } | Entry::Parked { .. }) => false,
+        Some(_) => true,
+        None => !first,
+    }
 }
 
 /// The name of the workflow that a task runs, if it does.
@@ -117,9 +149,10 @@ fn workflow(task: &Task) -> Option<String> {
     document["name"].as_str().map(str::to_owned)
 }
 
-/// How many claims came before this one; the first leaves no record.
-fn claims(log: &[Record]) -> usize {
-    log.iter().filter(|record| matches!(record.entry, Entry::Claimed { .. })).count()
+/// How many claims came before this one.
+fn claims((log, first): &(Vec<&Record>, bool)) -> usize {
+    let count = log.iter().filter(|record| matches!(record.entry, Entry::Claimed { .. })).count();
+    count.saturating_sub(usize::from(*first))
 }
 
 fn own(span: &Span) -> Option<TraceContext> {
@@ -146,10 +179,12 @@ mod tests {
     fn log(kinds: &str) -> Vec<Record> {
         let node = NodeName::parse("n").unwrap();
         let entry = |kind| match kind {
-            'c' => Entry::Claimed { attempt: 1, node: node.clone() },
-            'r' => Entry::Released { reason: Release::Retry, error: None, not_before: 0, agent: None },
+            'c' => Entry::Claimed { attempt: 1, node: node.clone(), version: None },
+            'r' => Entry::Released { reason: Release::Retry, error: None, not_before: 0, agent: None, begun: true },
             'p' => Entry::Parked { on: Vec::new() },
-            _ => Entry::Step { name: "s".into(), value: callboard_broker::payload::Payload::null() },
+            'u' => Entry::Released { reason: Release::Drained, error: None, not_before: 0, agent: None, begun: false },
+            'd' => Entry::Died { node: NodeName::parse("n").unwrap(), beside: 1, not_before: 0 },
+            _ => Entry::Step { name: "s".into(), value: callboard_broker::payload::Payload::null(), input: None },
         };
         kinds.chars().zip(1..).map(|(kind, n)| Record { n, at: 0, entry: entry(kind) }).collect()
     }
@@ -164,8 +199,14 @@ mod tests {
             ("rc", 1, false),
             ("pc", 1, false),
             ("rcssc", 2, true),
+            ("uc", 0, false),
+            ("dc", 1, true),
+            ("dcuc", 1, true),
+            ("rcuc", 1, false),
+            ("dcucuc", 1, true),
         ] {
             let log = log(kinds);
+            let log = begun(&log);
             assert_eq!((claims(&log), is_takeover(&log)), (claims_before, taken_over), "{kinds}");
         }
     }

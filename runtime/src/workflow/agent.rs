@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use callboard_agents::call::fallback;
+use callboard_agents::call::fallback::{self, Fallback, Manner};
 use callboard_agents::host::Order;
+use callboard_agents::human::{self, OnTimeout, Question, Work};
 use callboard_agents::{Capability, Context, Failure, Result, Service};
 use callboard_broker::BoxFuture;
 use callboard_broker::error::Error;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use super::document::{Outputs, TaskDoc, WorkflowDoc};
 use super::graph::{End, Graph, States};
 use super::route;
+use crate::period::Period;
 
 /// A workflow as the input of a task, and its result.
 pub const WORKFLOW: Capability<WorkflowDoc, Value> =
@@ -64,6 +66,16 @@ async fn orchestrate(ctx: Context, doc: WorkflowDoc) -> Result<Value> {
     }
 }
 
+/// What a question to people declares for when nobody answers in time, which comes before all else that stands in for it.
+fn unanswered(order: &Order) -> Result<Option<Fallback>, Error> {
+    let question = order.capability.is_human().then(|| order.input.read::<Question>().ok()).flatten();
+    Ok(match question.map(|question| question.on_timeout) {
+        Some(OnTimeout::Answer(value)) => Some(Fallback::Value(Payload::from(value))),
+        Some(OnTimeout::Escalate(queue)) => Some(Fallback::Capability(human::queue(&queue)?.id())),
+        Some(OnTimeout::Fail) | None => None,
+    })
+}
+
 /// The tasks at work and what waits for each.
 type AtWork = Vec<(String, BoxFuture<'static, Result<Outcome, Error>>)>;
 
@@ -96,8 +108,18 @@ impl<'d> Orchestration<'d> {
             }
         };
         self.states.insert(id.into(), Status::InProgress);
-        let (host, fallbacks) = (self.ctx.host().clone(), task.fallbacks()?);
-        at_work.push((id.into(), Box::pin(async move { fallback::outcome(&host, order, &fallbacks).await })));
+        let (host, approval) = (self.ctx.host().clone(), task.approval());
+        let mut manner = Manner::default();
+        manner.fallbacks = unanswered(&order)?.into_iter().chain(task.fallbacks()?).collect();
+        manner.hedge = task.hedge.map(Period::length);
+        let work = async move {
+            let order = match approval {
+                Some(approval) => approval.of_order(&host, order, &Work::NAMED).await?,
+                None => order,
+            };
+            fallback::outcome(&host, order, &manner).await
+        };
+        at_work.push((id.into(), Box::pin(work)));
         Ok(())
     }
 
@@ -120,6 +142,7 @@ impl<'d> Orchestration<'d> {
             deadline: task.deadline.map(|period| period.length()),
             timeout: task.timeout.map(|period| period.length()),
             retry: task.retry.map(Into::into),
+            model: task.model.clone().or_else(|| self.doc.model.clone()),
             depends_on: self.graph.after(&task.id).filter_map(|dep| self.children.get(dep).cloned()).collect(),
             ..Order::new(capability, Payload::of(input))
         }))

@@ -34,6 +34,7 @@ use serde_json::Value;
 use super::document::{OnFailure, RetryDoc, TaskDoc, WorkflowDoc};
 use super::graph::Graph;
 use crate::period::Period;
+use crate::settings::budget::BudgetDoc;
 
 /// A graph of tasks whose result is an `Out`; without [`output`](Workflow::output) see [`WorkflowDoc`] for what it is.
 #[derive(Clone)]
@@ -75,6 +76,18 @@ impl Workflow {
     /// How many tasks may be at work at once: 1 to 1,000, default 10.
     pub fn concurrency(self, tasks: u32) -> Self {
         lock(&self.plan).doc.concurrency = tasks;
+        self
+    }
+
+    /// What a run of it may use, all of its tasks together. Default: that of the node that submits it.
+    pub fn budget(self, budget: BudgetDoc) -> Self {
+        lock(&self.plan).doc.budget = budget;
+        self
+    }
+
+    /// The language model that its tasks ask unless they name one themselves: `PROVIDER/NAME`, or `extractive` for none.
+    pub fn model(self, name: &str) -> Self {
+        lock(&self.plan).doc.model = Some(name.to_owned());
         self
     }
 
@@ -163,6 +176,11 @@ impl<Res> Task<Res> {
     /// Starts only when the other one has completed, though it needs nothing of its output.
     pub fn after<T>(self, other: &Task<T>) -> Self {
         self.set(|doc| doc.depends_on.push(other.id.clone()))
+    }
+
+    /// The language model that it and all below it ask, `PROVIDER/NAME`, or `extractive` for none.
+    pub fn model(self, name: &str) -> Self {
+        self.set(|doc| doc.model = Some(name.to_owned()))
     }
 
     /// How often it is tried in all, the first time included: 1 to 100, default 3.

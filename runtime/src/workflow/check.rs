@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use callboard_agents::human;
+use callboard_agents::llm::ModelName;
 use callboard_broker::code;
 use callboard_broker::problem::{Place, Problem, Problems, closest};
 use callboard_broker::subject;
@@ -35,7 +36,9 @@ pub(super) fn check(doc: &WorkflowDoc, served: Option<&[&str]>, find: Finder<'_>
     for (at, task) in doc.tasks.iter().enumerate() {
         check.id(at, task);
         check.fields(at, task);
+        check.model(field(at, "model"), task.model.as_ref());
         check.capability(at, task, served);
+        check.approval(at, task);
         check.fallbacks(at, task, served);
     }
     for (at, task) in doc.tasks.iter().enumerate() {
@@ -70,6 +73,7 @@ impl<'a> Check<'a> {
     fn head(&mut self) {
         let doc = self.doc;
         self.name(path(&["name"]), "the name of the workflow", &doc.name);
+        self.model(path(&["model"]), doc.model.as_ref());
         if !(1..=MAX_CONCURRENCY).contains(&doc.concurrency) {
             let what = format!("`concurrency` is {}: it takes 1 to {MAX_CONCURRENCY}", doc.concurrency);
             self.report(Problem::new(code::RANGE, what), &path(&["concurrency"]), None);
@@ -81,6 +85,13 @@ impl<'a> Check<'a> {
         if doc.tasks.len() > MAX_TASKS {
             let what = format!("the workflow has {} tasks: at most {MAX_TASKS} are allowed", doc.tasks.len());
             self.report(Problem::new(code::RANGE, what), &path(&["task"]), None);
+        }
+    }
+
+    /// A model is named as in configuration. Whether a node allows it is known where the task runs.
+    fn model(&mut self, here: Vec<String>, named: Option<&String>) {
+        if let Some(Err(why)) = named.map(|name| ModelName::try_from(name.clone())) {
+            self.report(Problem::new(code::NOT_ALLOWED, format!("`model`: {why}")), &here, None);
         }
     }
 

@@ -11,8 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::approval::ApprovalDoc;
 use super::fallback::FallbackDoc;
 use crate::period::Period;
+use crate::settings::budget::BudgetDoc;
 
 /// Tasks at once, unless the workflow says otherwise.
 pub const DEFAULT_CONCURRENCY: u32 = 10;
@@ -35,6 +37,13 @@ pub struct WorkflowDoc {
     /// How many tasks may be at work at once: 1 to 1,000, default 10.
     #[serde(default = "default_concurrency")]
     pub concurrency: u32,
+    /// What a run of it may use, all of its tasks together. Whoever submits the workflow may set less or more.
+    #[serde(default, skip_serializing_if = "BudgetDoc::is_empty")]
+    pub budget: BudgetDoc,
+    /// The language model that its tasks ask unless they name one themselves: `PROVIDER/NAME`, or `extractive` for none.
+    /// Default: what the nodes have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Values for `{{inputs.key}}`: the defaults in a file, all of them in a task.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub inputs: Map<String, Value>,
@@ -74,6 +83,17 @@ pub struct TaskDoc {
     /// When a failed attempt is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryDoc>,
+    /// Who has to approve, edit or reject it before it starts; none: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalDoc>,
+    /// After which time it is done a second time as well, at most 15 s; the first to complete wins, the other is
+    /// cancelled. Only for what may be done twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Period>,
+    /// The language model that it and all below it ask, `PROVIDER/NAME`, or `extractive` for none; none: that of the
+    /// workflow, or what the nodes have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What is tried, in this order, when it failed for good; a result that came about so is marked as degraded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<FallbackDoc>,
@@ -109,7 +129,8 @@ impl WorkflowDoc {
     /// A workflow without tasks, with all defaults.
     pub fn new(name: impl Into<String>) -> Self {
         let (name, concurrency) = (name.into(), DEFAULT_CONCURRENCY);
-        WorkflowDoc { name, concurrency, inputs: Map::new(), output: None, tasks: Vec::new() }
+        let (budget, inputs) = (BudgetDoc::default(), Map::new());
+        WorkflowDoc { name, concurrency, budget, model: None, inputs, output: None, tasks: Vec::new() }
     }
 
     /// The task with that id.

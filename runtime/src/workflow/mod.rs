@@ -10,6 +10,7 @@
 //! | `read`, `check`, `check_fallback` | a file or a document, and all that is wrong with it, with places |
 //! | `inputs`, `template`, `fill` | `{{inputs.key}}`, `{{task.field}}`, and what they stand for |
 //! | `fallback` | what is tried when a task failed for good |
+//! | `approval` | tasks that people approve before they start |
 //! | `graph` | what waits for what, and what may start now |
 //! | `builder` | the same from Rust, with types |
 //! | `agent` | the agent that delegates the tasks of a graph |
@@ -17,6 +18,7 @@
 //! | `draw` | the graph as text, Mermaid or Graphviz |
 
 mod agent;
+mod approval;
 mod builder;
 mod check;
 mod check_fallback;
@@ -32,6 +34,7 @@ mod template;
 
 pub use agent::WORKFLOW;
 pub(crate) use agent::service;
+pub use approval::{ApprovalDoc, Silence};
 pub use builder::{Input, Task, Workflow};
 pub use document::{
     DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,

@@ -2,15 +2,18 @@
 
 use callboard_broker::problem::Problems;
 
+use super::approval::{ApprovalDoc, Silence};
 use super::check::check;
 use super::document::{DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, OnFailure, RetryDoc, TaskDoc, WorkflowDoc};
 use super::fallback::FallbackDoc;
+use crate::settings::budget::BudgetDoc;
 use crate::settings::{Source, Table};
 
 #[cfg(test)]
 mod tests;
 
 const ON_FAILURE: [(&str, OnFailure); 2] = [("fail", OnFailure::Fail), ("skip", OnFailure::Skip)];
+const SILENCE: [(&str, Silence); 2] = [("approve", Silence::Approve), ("reject", Silence::Reject)];
 
 impl WorkflowDoc {
     /// Reads and checks the text of a file; `file` is its name for messages. `served` are the capabilities that tasks may
@@ -38,6 +41,8 @@ fn workflow(mut table: Table<'_>, file: &str) -> WorkflowDoc {
     table.missing("name", &example);
     let most = 1..=u64::from(MAX_CONCURRENCY);
     doc.concurrency = table.number("concurrency", most).map_or(DEFAULT_CONCURRENCY, small);
+    doc.budget = table.table("budget").map(BudgetDoc::of_table).unwrap_or_default();
+    doc.model = table.text("model");
     doc.inputs = table.object("inputs");
     doc.output = table.value("output");
     doc.tasks = table.tables("task").into_iter().map(task).collect();
@@ -55,6 +60,9 @@ fn task(mut table: Table<'_>) -> TaskDoc {
         timeout: table.period("timeout"),
         deadline: table.period("deadline"),
         retry: table.table("retry").map(retry),
+        approval: table.table("approval").map(approval),
+        hedge: table.period("hedge"),
+        model: table.text("model"),
         fallback: table.tables("fallback").into_iter().map(fallback).collect(),
         on_failure: table.choice("on_failure", &ON_FAILURE).unwrap_or_default(),
     };
@@ -72,6 +80,18 @@ fn retry(mut table: Table<'_>) -> RetryDoc {
         attempts: table.number("attempts", 1..=u64::from(MAX_ATTEMPTS)).map_or(default.attempts, small),
         base: table.period("base").unwrap_or(default.base),
         max: table.period("max").unwrap_or(default.max),
+    };
+    table.close();
+    doc
+}
+
+fn approval(mut table: Table<'_>) -> ApprovalDoc {
+    let doc = ApprovalDoc {
+        queue: table.text("queue"),
+        who: table.texts("who"),
+        within: table.period("within"),
+        on_timeout: table.choice("on_timeout", &SILENCE),
+        escalate: table.text("escalate"),
     };
     table.close();
     doc

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     an_ask_is_answered_and_a_task_is_done,
-    nobody_serves_it_is_an_error_at_once,
-    twenty_asks_at_a_bound_of_twelve_are_eight_busy_at_once,
     a_panic_ends_one_request_and_nothing_else,
     a_pending_ask_fails_at_once_when_its_cell_is_killed_and_the_address_goes_on,
+    a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason;
+    embedded: nobody_serves_it_is_an_error_at_once,
+    twenty_asks_at_a_bound_of_twelve_are_eight_busy_at_once,
     scaling_a_pool_changes_how_much_runs_at_a_time,
-    a_message_that_cannot_be_read_is_a_dead_letter_with_its_reason,
     an_asker_that_goes_away_takes_its_request_along,
     an_ask_ends_at_its_deadline_with_the_best_answer_so_far,
 }

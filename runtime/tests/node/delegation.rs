@@ -4,25 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use callboard::broker::budget::Budget;
+use callboard::broker::faulty::{self, Faults};
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::payload::Payload;
 use callboard::broker::task::{Status, Task};
 use callboard::broker::tasks::Until;
-use callboard::{Context, Error, EventKind, Failure, Result, StateKey};
+use callboard::{Capability, Context, Error, EventKind, Failure, Node, Result, StateKey};
 use tokio::time::Instant;
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     delegation_deeper_than_the_pool_is_wide_does_not_deadlock,
     a_second_attempt_finds_its_children_and_steps_done,
     the_same_key_with_another_input_is_refused_as_diverged,
-    a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
     a_delegation_that_is_dropped_half_way_leaves_no_child_at_work,
     a_context_is_useless_once_its_request_has_ended,
     an_attempt_that_fails_or_panics_leaves_its_children_to_the_next,
     a_task_that_fails_for_good_takes_its_children_along,
     the_trace_of_a_task_goes_on_in_its_children,
+    a_loop_over_a_group_writes_while_others_of_it_are_still_begun,
+    a_loop_over_a_group_delegates_though_the_group_is_wider_than_its_task,
+    a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it;
+    embedded: a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
 }
 
 /// Without telemetry nothing is added to a trace, and nothing of it is lost.
@@ -42,6 +47,62 @@ async fn the_trace_of_a_task_goes_on_in_its_children(wing: &Wing) {
     let ids = vec![task.id, child];
     let known: Vec<_> = tasks.get(ids).await.unwrap().into_iter().map(|view| view.unwrap().task.traceparent).collect();
     assert_eq!(known, [trace, trace]);
+}
+
+/// The others stand in the line for the task's log and nobody polls them meanwhile: none may hold up who stands behind.
+async fn a_loop_over_a_group_writes_while_others_of_it_are_still_begun(wing: &Wing) {
+    const LEAD: Capability<u64, u64> = Capability::new("test.lead");
+    async fn lead(ctx: Context, n: u64) -> Result<u64> {
+        let mut group = ctx.delegate_all(WAIT, 1..=n);
+        let mut sum = 0;
+        while let Some(done) = group.next().await {
+            let done = done?;
+            sum += ctx.step(format!("after {done}"), async || Ok(1_u64)).await?;
+            ctx.delegate(WAIT, 100 + done).await?;
+        }
+        Ok(sum)
+    }
+    let slow = Faults { delay: Duration::from_millis(20), ..Faults::reordering(7) };
+    let node = Node::over(faulty::wrap(wing.broker(), slow)).name("n");
+    let node = node.serve(LEAD.by_fn(lead)).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
+    let run = node.submit(LEAD, 20).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_secs(120), run.outcome()).await;
+    assert_eq!(outcome.expect("it does not stand still").unwrap(), 20);
+}
+
+/// Those of the group that wait for a place are polled by nobody meanwhile.
+async fn a_loop_over_a_group_delegates_though_the_group_is_wider_than_its_task(wing: &Wing) {
+    const LEAD: Capability<u64, u64> = Capability::new("test.lead");
+    async fn lead(ctx: Context, n: u64) -> Result<u64> {
+        let mut group = ctx.delegate_all(WAIT, 1..=n).at_most(20);
+        let mut sum = 0;
+        while let Some(done) = group.next().await {
+            sum += ctx.delegate(WAIT, 100 + done?).await?;
+        }
+        Ok(sum)
+    }
+    let node = wing.node().serve(LEAD.by_fn(lead)).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
+    let narrow = Budget { width: Some(3), ..Budget::default() };
+    let run = node.submit(LEAD, 10).budget(narrow).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_secs(60), run.outcome()).await;
+    assert_eq!(outcome.expect("it does not stand still").unwrap(), 1_055);
+}
+
+async fn a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it(wing: &Wing) {
+    const LEAD: Capability<u64, u64> = Capability::new("test.lead");
+    async fn lead(ctx: Context, ms: u64) -> Result<u64> {
+        let mut group = ctx.delegate_all(WAIT, [ms]);
+        // The child has begun when it is left alone.
+        let begun = Duration::from_millis(ms / 2);
+        assert!(tokio::time::timeout(begun, group.next()).await.is_err());
+        let other = ctx.delegate(WAIT, 1).await?;
+        Ok(other + group.next().await.expect("it is still in there")?)
+    }
+    let node = wing.node().serve(LEAD.by_fn(lead)).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
+    let narrow = Budget { width: Some(1), ..Budget::default() };
+    let run = node.submit(LEAD, 400).budget(narrow).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_secs(60), run.outcome()).await;
+    assert_eq!(outcome.expect("it does not stand still").unwrap(), 401);
 }
 
 /// A pool of one, nested five deep: each parent must leave its slot to its child.

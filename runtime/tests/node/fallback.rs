@@ -17,11 +17,11 @@ const FIRST: Capability<u32, u32> = Capability::new("test.first");
 const SECOND: Capability<u32, u32> = Capability::new("test.second");
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-on_both_wings! {
+on_every_wing! {
     another_capability_does_it_and_the_run_says_how,
-    the_four_are_tried_in_their_order,
+    what_a_child_did_without_is_said_at_the_top;
+    embedded: the_four_are_tried_in_their_order,
     an_earlier_response_stands_in_for_a_later_run_and_the_choice_survives_an_attempt,
-    what_a_child_did_without_is_said_at_the_top,
     a_workflow_falls_back_in_the_declared_order,
 }
 

@@ -1,8 +1,8 @@
 //! Stores that lose answers, are full, refuse, or take a claim away.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use callboard::broker::error::Result as Answer;
@@ -13,19 +13,21 @@ use callboard::broker::queue::Limits;
 use callboard::broker::sqlite::probe::{Fate, Point, Probe};
 use callboard::broker::task::{Entry, Outcome, Record, Status, Task};
 use callboard::broker::tasks::{
-    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, Park, Recorded, Submitted, TaskFilter, TaskView, Tasks,
-    Until,
+    Child, Claim, Depth, Fence, Finish, GiveBack, LEASE, Lease, Park, Recorded, Revoked, Submitted, TaskFilter,
+    TaskView, Tasks, Until,
 };
 use callboard::broker::{BoxFuture, Broker, code, memory, sqlite};
 use callboard::diag::{ECHO, Echo, echo};
 use callboard::{Capability, Context, Error, Node, Result};
+use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     behind_a_line_that_loses_answers_everything_is_done_and_recorded_once,
     an_attempt_whose_claim_was_taken_away_is_dropped_and_records_nothing,
+    what_a_node_brings_that_was_replaced_without_hearing_of_it_is_refused_and_counted,
 }
 
 /// A parent with steps and children, two levels deep.
@@ -84,15 +86,26 @@ fn name(entry: Entry) -> Option<String> {
     if let Entry::Step { name, .. } = entry { Some(name) } else { None }
 }
 
-/// A store that does not hear signs of life.
-struct Deaf(Arc<dyn Tasks>);
+/// A store that does not hear signs of life. With these it also keeps silent about claims that hold no longer, as to a
+/// process that is frozen.
+struct Deaf(Arc<dyn Tasks>, Option<Mutex<Vec<Sender<Option<Revoked>>>>>);
 
 impl Tasks for Deaf {
     fn submit(&self, tasks: Vec<Task>) -> BoxFuture<'_, Vec<Answer<Submitted>>> {
         self.0.submit(tasks)
     }
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Answer<Vec<Lease>>> {
-        self.0.claim(claim)
+        Box::pin(async move {
+            let mut leases = self.0.claim(claim).await?;
+            if let Some(silent) = &self.1 {
+                for lease in &mut leases {
+                    let told = Sender::new(None);
+                    lease.revoked = told.subscribe();
+                    silent.lock().unwrap().push(told);
+                }
+            }
+            Ok(leases)
+        })
     }
     fn extend(&self, fences: Vec<Fence>) -> BoxFuture<'_, Vec<Answer<()>>> {
         Box::pin(async move { fences.iter().map(|_| Ok(())).collect() })
@@ -151,7 +164,7 @@ async fn an_attempt_whose_claim_was_taken_away_is_dropped_and_records_nothing(wi
         }
     });
     let broker = wing.broker();
-    let deaf = Broker { tasks: Arc::new(Deaf(broker.tasks.clone())), ..broker.clone() };
+    let deaf = Broker { tasks: Arc::new(Deaf(broker.tasks.clone(), None)), ..broker.clone() };
     let first = Node::over(deaf).name("first").serve(slow.clone()).start().await.unwrap();
     let run = first.submit(COUNT, 40).await.unwrap();
     a_moment().await;
@@ -166,6 +179,25 @@ async fn an_attempt_whose_claim_was_taken_away_is_dropped_and_records_nothing(wi
     assert_eq!(entries, ["claimed", "step"]);
     let view = first.broker().tasks.get(vec![TaskId::parse(run.id()).unwrap()]).await.unwrap().remove(0).unwrap();
     assert_eq!(view.outcome.unwrap().node.unwrap().as_str(), "second");
+}
+
+/// It goes on when the other has long taken over: the step that it records and the outcome after that are refused.
+async fn what_a_node_brings_that_was_replaced_without_hearing_of_it_is_refused_and_counted(wing: &Wing) {
+    let slow = COUNT.by_fn(|ctx: Context, n: u32| async move {
+        tokio::time::sleep(LEASE * 2).await;
+        let _: String = ctx.step("who", async || Ok(format!("attempt {}", ctx.attempt()))).await?;
+        Ok(n + ctx.attempt())
+    });
+    let broker = wing.broker();
+    let silent = Broker { tasks: Arc::new(Deaf(broker.tasks.clone(), Some(Mutex::default()))), ..broker.clone() };
+    let first = Node::over(silent).name("first").serve(slow.clone()).start().await.unwrap();
+    let run = first.submit(COUNT, 40).await.unwrap();
+    a_moment().await;
+    let second = Node::over(broker).name("second").serve(slow).start().await.unwrap();
+    let reply = run.reply().await.unwrap();
+    assert_eq!((reply.value, reply.attempt), (42, 2));
+    assert_eq!((first.metrics().refused, second.metrics().refused), (2, 0));
+    assert_eq!(first.control("info", callboard::Value::Null).await.unwrap()["refused"], 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,19 +1,15 @@
-use std::time::Duration;
-
 use callboard::broker::clock::Clock;
-use callboard::broker::dead_letter::DeadLetter;
-use callboard::broker::task::Status;
-use callboard::broker::tasks::TaskFilter;
 use callboard::broker::{Broker, memory, sqlite};
-use callboard::diag::Echo;
-use callboard::{Capability, Context, Node, NodeBuilder, Result};
+use callboard::{Node, NodeBuilder};
 
-pub(crate) const SHOUT: Capability<String, String> = Capability::new("text.shout");
-pub(crate) const COUNT: Capability<u32, u32> = Capability::new("test.count");
-pub(crate) const WAIT: Capability<u64, u64> = Capability::new("test.wait");
+pub(crate) use crate::common::*;
 
-/// Runs each of these tests once over each wing.
-macro_rules! on_both_wings {
+/// Runs each of these tests once over each embedded wing; on a NATS server `nats_runtime` of the package `callboard-tests`
+/// runs them too. Those behind `embedded` need a paused clock, or stores that are more than one.
+macro_rules! on_every_wing {
+    ($($test:ident),* $(,)?; embedded: $($embedded:ident),* $(,)?) => {
+        on_every_wing! { $($test,)* $($embedded,)* }
+    };
     ($($test:ident),* $(,)?) => {
         mod on_memory {
             $(#[tokio::test(start_paused = true)] async fn $test() { super::$test(&crate::kit::Wing::memory()).await; })*
@@ -24,10 +20,18 @@ macro_rules! on_both_wings {
     };
 }
 
+/// Whether what people answer is held against a schema.
+pub(crate) const CHECKS_SCHEMAS: bool = cfg!(feature = "schema");
+
 /// A kind of store, and where its files are if it has any.
 pub(crate) struct Wing(Option<tempfile::TempDir>);
 
 impl Wing {
+    /// One of each kind.
+    pub(crate) fn all() -> Vec<Self> {
+        vec![Self::memory(), Self::sqlite()]
+    }
+
     pub(crate) fn memory() -> Self {
         Self(None)
     }
@@ -63,50 +67,5 @@ impl Wing {
     /// A node over an empty store.
     pub(crate) fn node(&self) -> NodeBuilder {
         Node::over(self.broker()).name("n")
-    }
-}
-
-pub(crate) async fn shout(_ctx: Context, text: String) -> Result<String> {
-    Ok(text.to_uppercase())
-}
-
-pub(crate) async fn wait(_ctx: Context, ms: u64) -> Result<u64> {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    Ok(ms)
-}
-
-pub(crate) fn echoing(text: &str) -> Echo {
-    Echo { text: text.into(), delay_ms: 0, fail_times: 0, panic: false }
-}
-
-/// The figures of one pool of a node.
-pub(crate) fn figures(node: &Node, pool: &str) -> callboard::Value {
-    node.agents().into_iter().find(|(name, _)| name == pool).unwrap().1
-}
-
-/// The dead letters of a node. SQLite stores those of messages beside: what the writer answers comes after them.
-pub(crate) async fn dead(node: &Node) -> Vec<DeadLetter> {
-    node.broker().tasks.depth().await.unwrap();
-    node.broker().dead.list(0, 100).await.unwrap()
-}
-
-/// Where the tasks of a node stand, in the order of submission.
-pub(crate) async fn statuses(node: &Node) -> Vec<Status> {
-    let tasks = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
-    tasks.into_iter().map(|view| view.status).collect()
-}
-
-/// Lets a little time pass, so that what was begun is at work.
-pub(crate) async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-/// Says when it is dropped.
-pub(crate) struct Dropped(pub(crate) Option<tokio::sync::oneshot::Sender<()>>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        // Nobody has to listen.
-        let _ = self.0.take().map(|tell| tell.send(()));
     }
 }

@@ -6,18 +6,31 @@
 #[macro_use]
 mod kit;
 
+mod access;
+mod approval;
 mod asks;
 mod breaker;
 mod budget;
 mod budgets;
+mod bulkhead;
+mod cancel;
+mod common;
 mod delegation;
 mod effects;
+mod fair;
 mod fallback;
 mod faults;
+mod fork;
 mod loops;
 mod parking;
+mod people;
+mod replay;
+mod schedules;
 mod stops;
 mod storm;
 mod supervision;
 mod tasks;
+#[cfg(feature = "testing")]
+mod tools;
+mod versions;
 mod workflow;

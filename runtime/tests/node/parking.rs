@@ -7,14 +7,16 @@ use std::time::Duration;
 use callboard::broker::id::TaskId;
 use callboard::human::Question;
 use callboard::inbox::Inbox;
-use callboard::{Context, json};
+use callboard::{Capability, Context, Result, Stateful, StatefulAgent, json, stateful};
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     who_waits_for_a_person_is_parked_at_once_and_goes_on_with_the_answer,
     who_waits_long_is_parked_and_who_waits_briefly_is_not,
     who_does_something_meanwhile_is_not_parked,
+    who_stands_in_line_for_a_state_does_not_hold_up_who_has_it,
+    nor_does_who_is_asked_by_the_one_that_has_the_only_slot,
 }
 
 fn kinds(log: Vec<callboard::broker::task::Record>) -> Vec<&'static str> {
@@ -76,4 +78,62 @@ async fn who_does_something_meanwhile_is_not_parked(wing: &Wing) {
     assert_eq!(run.outcome().await.unwrap(), 7);
     let log = kinds(node.broker().tasks.log(TaskId::parse(run.id()).unwrap()).await.unwrap());
     assert_eq!(log, ["delegated", "step", "parked", "claimed"], "not before the step was done");
+}
+
+/// A pool of one: the second request has the only slot when the first one comes back from its child.
+async fn who_stands_in_line_for_a_state_does_not_hold_up_who_has_it(wing: &Wing) {
+    struct Counter;
+    impl Stateful for Counter {
+        type State = u32;
+    }
+    impl StatefulAgent<u32, u32> for Counter {
+        async fn handle(&self, ctx: Context, count: &mut u32, ms: u32) -> Result<u32> {
+            ctx.delegate(WAIT, ms.into()).await?;
+            *count += 1;
+            Ok(*count)
+        }
+    }
+    let node = wing.node().serve(stateful(Counter).on(COUNT)).serve(WAIT.by_fn(wait).concurrency(10));
+    let node = node.start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let mut runs = Vec::new();
+    for _ in 0..10 {
+        runs.push(node.submit(COUNT, 200).await.unwrap());
+    }
+    let mut counts = Vec::new();
+    for run in runs {
+        counts.push(run.outcome().await.unwrap());
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=10).collect::<Vec<_>>());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// A pool of one: the only slot is held by a request for one state that asks for the other, whose request waits for a child.
+async fn nor_does_who_is_asked_by_the_one_that_has_the_only_slot(wing: &Wing) {
+    struct Desk;
+    impl Stateful for Desk {
+        type State = u32;
+    }
+    impl StatefulAgent<(String, u32), u32> for Desk {
+        async fn handle(&self, ctx: Context, count: &mut u32, (key, ms): (String, u32)) -> Result<u32> {
+            if key == "asks" {
+                return Ok(ctx.ask(DESK, ("waits".into(), 0)).await?);
+            }
+            if ms > 0 {
+                ctx.delegate(WAIT, ms.into()).await?;
+            }
+            *count += 1;
+            Ok(*count)
+        }
+    }
+    const DESK: Capability<(String, u32), u32> = Capability::new("test.desk");
+    let desk = stateful(Desk).on_key(DESK, |(key, _)| key.clone());
+    let node = wing.node().serve(desk).serve(WAIT.by_fn(wait).concurrency(10)).start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let waits = node.submit(DESK, ("waits".into(), 400)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asks = node.submit(DESK, ("asks".into(), 0)).await.unwrap();
+    assert_eq!((waits.outcome().await.unwrap(), asks.outcome().await.unwrap()), (1, 2));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     draining_hands_back_what_cannot_finish_and_another_node_goes_on,
     draining_finishes_what_it_can_and_answers_what_that_asks,
     draining_hands_back_a_parent_that_waits_and_records_its_child,

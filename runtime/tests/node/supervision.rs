@@ -9,7 +9,7 @@ use callboard::{Agent, Context, Error, Failure, Node, Result, Service, Superviso
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     a_fatal_failure_answers_and_has_the_agent_rebuilt,
     an_agent_that_keeps_crashing_takes_its_node_down_with_a_reason,
     an_agent_that_does_not_start_keeps_its_node_from_starting,
@@ -113,7 +113,7 @@ async fn an_agent_that_does_not_start_again_is_tried_again_until_it_does(wing: &
 /// it brings at last is refused, and the tree says that it is still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_handler_that_spins_is_a_zombie_and_its_task_goes_on_without_it() {
-    for wing in [Wing::memory(), Wing::sqlite()] {
+    for wing in Wing::all() {
         let (spins, go) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (counts, until) = (spins.clone(), go.clone());
         let service = COUNT.by_fn(move |_ctx, _: u32| {

@@ -12,21 +12,21 @@ use tokio::time::Instant;
 
 use crate::kit::*;
 
-on_both_wings! {
+on_every_wing! {
     a_task_is_tried_again_with_growing_waits_and_then_given_up,
+    an_agent_that_panics_when_it_is_asked_whether_it_takes_a_task_does_not_take_it,
+    a_cancel_and_an_end_at_the_same_moment_leave_one_outcome_and_no_claim,
+    nothing_of_a_tree_succeeds_after_it_was_cancelled,
+    twenty_submitters_at_once_lose_nothing;
+    embedded: a_cell_takes_no_more_tasks_than_it_has_slots,
     a_task_that_all_decline_is_failed,
     cancelling_a_run_reaches_its_whole_tree,
+    a_task_ends_at_its_deadline_and_an_attempt_at_its_own,
+    tasks_that_panic_or_fail_do_not_hold_up_their_pool,
+    a_flood_of_asks_leaves_tasks_their_turn_and_a_flood_of_tasks_an_ask,
     a_task_that_one_node_declines_waits_for_another_that_is_busy,
     a_task_that_one_agent_declines_waits_for_hours_for_another_that_is_busy,
     a_task_that_every_node_declines_is_failed,
-    an_agent_that_panics_when_it_is_asked_whether_it_takes_a_task_does_not_take_it,
-    a_task_ends_at_its_deadline_and_an_attempt_at_its_own,
-    a_cancel_and_an_end_at_the_same_moment_leave_one_outcome_and_no_claim,
-    nothing_of_a_tree_succeeds_after_it_was_cancelled,
-    tasks_that_panic_or_fail_do_not_hold_up_their_pool,
-    a_cell_takes_no_more_tasks_than_it_has_slots,
-    twenty_submitters_at_once_lose_nothing,
-    a_flood_of_asks_leaves_tasks_their_turn_and_a_flood_of_tasks_an_ask,
 }
 
 async fn a_task_is_tried_again_with_growing_waits_and_then_given_up(wing: &Wing) {

@@ -30,14 +30,14 @@ async fn statuses(node: &Node) -> Vec<(String, Status)> {
     tasks.into_iter().filter_map(|view| Some((view.task.key?, view.status))).collect()
 }
 
-on_both_wings! {
-    a_task_starts_when_its_own_dependencies_end_and_not_in_waves,
+on_every_wing! {
     when_a_task_fails_its_dependents_are_skipped_and_other_branches_finish,
-    a_workflow_goes_on_on_another_node_and_repeats_nothing,
     a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded,
     a_result_is_where_the_other_agents_of_the_run_find_it,
     a_graph_that_cannot_run_is_refused_with_all_that_is_wrong,
-    a_task_that_may_be_skipped_leaves_null_in_its_fields_too,
+    a_task_that_may_be_skipped_leaves_null_in_its_fields_too;
+    embedded: a_task_starts_when_its_own_dependencies_end_and_not_in_waves,
+    a_workflow_goes_on_on_another_node_and_repeats_nothing,
 }
 
 async fn a_task_starts_when_its_own_dependencies_end_and_not_in_waves(wing: &Wing) {

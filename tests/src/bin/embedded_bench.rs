@@ -64,7 +64,7 @@ fn task(run: &RunId, capability: &str) -> Task {
 
 fn claim(capability: &str, slots: usize) -> Claim {
     let (capability, node) = (CapabilityName::parse(capability).unwrap(), NodeName::parse("bench").unwrap());
-    Claim { capability, slots, node, wait: Duration::from_secs(30), declined: Vec::new() }
+    Claim { capability, slots, bulk: slots, node, wait: Duration::from_secs(30), declined: Vec::new(), serving: None }
 }
 
 fn done(lease: &Lease, fence: Fence) -> Finish {

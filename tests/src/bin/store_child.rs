@@ -141,7 +141,15 @@ async fn work(broker: Broker, capability: &str) {
     loop {
         let node = NodeName::parse("child").unwrap();
         let wait = Duration::from_secs(5);
-        let claim = Claim { capability: capability.clone(), slots: 3, node, wait, declined: Vec::new() };
+        let claim = Claim {
+            capability: capability.clone(),
+            slots: 3,
+            bulk: 3,
+            node,
+            wait,
+            declined: Vec::new(),
+            serving: None,
+        };
         for lease in broker.tasks.claim(claim).await.unwrap() {
             say(format_args!("began {}", lease.task.id));
             let fence = match capability.as_str() {

@@ -25,7 +25,7 @@ pub async fn what_is_large_but_allowed_comes_back_whole(b: Bench) {
     let mut lease = b.claim_one().await;
     assert_eq!(lease.task.input, large.clone().into());
     let kid = Task { input: half.clone().into(), ..child(&b, &lease, "kid") };
-    let entry = Entry::Step { name: "large".into(), value: large.clone().into() };
+    let entry = Entry::Step { name: "large".into(), value: large.clone().into(), input: None };
     let entries = vec![entry.clone(), delegated(&kid)];
     lease.fence = b.broker.tasks.append(lease.fence.clone(), entries, vec![queued(&kid)]).await.unwrap();
     assert_eq!(b.broker.tasks.log(lease.task.id.clone()).await.unwrap()[0].entry, entry);
@@ -158,7 +158,7 @@ pub async fn a_failed_attempt_leaves_its_error_in_the_log(b: Bench) {
     };
     b.broker.tasks.release(back.clone()).await.unwrap();
     let log = b.broker.tasks.log(lease.task.id.clone()).await.unwrap();
-    let Entry::Released { reason, error, not_before, agent } = &log[0].entry else { panic!("{log:?}") };
+    let Entry::Released { reason, error, not_before, agent, .. } = &log[0].entry else { panic!("{log:?}") };
     assert_eq!((*reason, error.as_ref().unwrap().message.as_str()), (Release::Retry, "the source is closed"));
     assert_eq!((*not_before, agent.as_deref(), log[0].at), (b.now() + 3_000, Some("worker"), b.now()));
     assert!(matches!(b.broker.tasks.release(back).await, Err(Error::Replaced)), "once");

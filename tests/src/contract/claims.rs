@@ -36,6 +36,44 @@ pub async fn the_most_urgent_first_then_in_order(b: Bench) {
     assert_eq!(ids(&b.claim(3).await), ["bulk"], "and of no other capability");
 }
 
+pub async fn bulk_takes_no_slot_that_is_kept_free_of_it(b: Bench) {
+    let prioritised = |run: &str, priority| Task { priority, ..b.task(run) };
+    let bulk = ["b1", "b2", "b3"].map(|run| prioritised(run, Priority::Bulk));
+    b.broker.tasks.submit(bulk.into_iter().chain([b.task("n1")]).collect()).await;
+    let limited = |slots, bulk, wait| Claim { bulk, ..claim(slots, wait) };
+    let first = b.broker.tasks.claim(limited(4, 1, Duration::ZERO)).await.unwrap();
+    assert_eq!(ids(&first), ["n1", "b1"]);
+
+    // Bulk waits, and so does who has no room for it, until there is something else.
+    assert!(b.broker.tasks.claim(limited(4, 0, Duration::ZERO)).await.unwrap().is_empty());
+    let waiting = parked(&b, limited(2, 0, Duration::from_secs(60)));
+    b.settle().await;
+    assert!(!waiting.is_finished());
+    b.broker.tasks.submit(vec![prioritised("urgent", Priority::High)]).await;
+    assert_eq!(ids(&waiting.await.unwrap()), ["urgent"]);
+
+    // What was kept from one is there for the next.
+    assert_eq!(ids(&b.broker.tasks.claim(limited(3, 9, Duration::ZERO)).await.unwrap()), ["b2", "b3"]);
+}
+
+pub async fn what_is_less_urgent_is_not_starved(b: Bench) {
+    let many = |name: &str, n: usize, priority| -> Vec<Task> {
+        (0..n).map(|i| Task { priority, ..b.task(&format!("{name}{i}")) }).collect()
+    };
+    let tasks =
+        [many("high", 20, Priority::High), many("normal", 4, Priority::Normal), many("bulk", 2, Priority::Bulk)];
+    for submitted in b.broker.tasks.submit(tasks.concat()).await {
+        submitted.unwrap();
+    }
+    let mut taken = Vec::new();
+    for _ in 0..16 {
+        taken.push(b.claim_one().await.task.priority);
+    }
+    let count = |of| taken.iter().filter(|one| **one == of).count();
+    let counts = [Priority::High, Priority::Normal, Priority::Bulk].map(count);
+    assert_eq!(counts, [12, 3, 1], "{taken:?}");
+}
+
 pub async fn a_first_claim_leaves_no_record_and_a_second_one_does(b: Bench) {
     let first = b.begin("one").await;
     assert_eq!((first.attempt, first.log.len(), first.fence.last), (1, 0, 0));
@@ -105,6 +143,22 @@ pub async fn a_delay_is_kept_and_its_end_wakes_who_waits(b: Bench) {
     b.pass(Duration::from_millis(10)).await;
     assert_eq!(waiting.await.unwrap()[0].attempt, 2);
     assert_eq!(b.view(&lease.task.id).await.not_before, None);
+}
+
+pub async fn a_failed_attempt_lets_those_go_first_that_were_not_begun(b: Bench) {
+    let failed = b.begin("failed").await;
+    b.broker.tasks.submit(vec![b.task("second"), b.task("third")]).await;
+    let delay = Duration::from_secs(1);
+    let back = GiveBack { delay, ..give_back(&failed.fence, Release::Retry) };
+    b.broker.tasks.release(back).await.unwrap();
+    b.pass(delay).await;
+    for next in ["second", "third"] {
+        assert_eq!(b.claim_one().await.task.id.as_str(), next);
+    }
+    // A server may have handed it out before, and is told when to do so again.
+    b.pass(delay).await;
+    let again = b.claim_one().await;
+    assert_eq!((again.task.id, again.attempt), (failed.task.id, 2));
 }
 
 pub async fn what_is_handed_back_free_costs_no_attempt(b: Bench) {

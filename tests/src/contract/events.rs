@@ -4,7 +4,7 @@ use callboard_broker::error::Error;
 use callboard_broker::event::{CONTEXT_UPDATED, NewEvent};
 use callboard_broker::events::{EventFilter, MAX_EVENTS};
 use callboard_broker::id::RunId;
-use callboard_broker::state::{Expect, Key, Write};
+use callboard_broker::state::{Author, Expect, Key, Write};
 use callboard_broker::task::{Release, Task};
 use callboard_broker::tasks::{Child, LEASE};
 use serde_json::json;
@@ -80,8 +80,13 @@ pub async fn following_has_no_seam_between_stored_and_new(b: Bench) {
 
 pub async fn state_changes_are_facts_with_what_was_there_before(b: Bench) {
     let key = Key::parse("run.run.plan").unwrap();
-    let write =
-        |expect, value| Write { key: key.clone(), expect, value, by: "lead".into(), task: Some((b.task("run").id, 1)) };
+    let write = |expect, value| Write {
+        key: key.clone(),
+        expect,
+        value,
+        by: "lead".into(),
+        task: Some(Author { task: b.task("run").id, attempt: 1, record: 0 }),
+    };
     let writes = vec![
         write(Expect::Version(0), Some(json!(1).into())),
         write(Expect::Version(0), Some(json!("conflict").into())),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callboard_broker::error::Error;
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
-use callboard_broker::state::{Change, Expect, Key, Moment, Put, WATCH_BACKLOG, Watch, Write};
+use callboard_broker::state::{Author, Change, Expect, Key, Moment, Put, WATCH_BACKLOG, Watch, Write};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -102,12 +102,12 @@ pub async fn writes_are_answered_in_order_and_each_alone(b: Bench) {
 }
 
 pub async fn history_tells_who_changed_what_from_what_to_what(b: Bench) {
-    let task = TaskId::parse("run").unwrap();
+    let task = Author { task: TaskId::parse("run").unwrap(), attempt: 2, record: 7 };
     let first = b.now();
     applied(&b, write("global.a", Expect::Any, 1)).await;
     applied(&b, write("global.other", Expect::Any, 0)).await;
     b.pass(Duration::from_millis(5)).await;
-    let by_agent = Write { by: "agent".into(), task: Some((task.clone(), 2)), ..write("global.a", Expect::Any, 2) };
+    let by_agent = Write { by: "agent".into(), task: Some(task.clone()), ..write("global.a", Expect::Any, 2) };
     applied(&b, by_agent).await;
     applied(&b, delete("global.a", Expect::Any)).await;
     applied(&b, write("global.a", Expect::Version(0), 3)).await;
@@ -117,7 +117,7 @@ pub async fn history_tells_who_changed_what_from_what_to_what(b: Bench) {
     assert_eq!(told, [(1, "writer", 0), (3, "agent", 5), (4, "writer", 5), (5, "writer", 5)]);
     let values: Vec<_> = history.iter().map(|c| c.value.as_ref().map(|v| v.value().unwrap())).collect();
     assert_eq!(values, [Some(json!(1)), Some(json!(2)), None, Some(json!(3))]);
-    assert_eq!(history[1].task, Some((task, 2)));
+    assert_eq!(history[1].task, Some(task));
     assert!(b.broker.states.history(key("global.nothing")).await.unwrap().is_empty());
 }
 

@@ -68,7 +68,14 @@ pub async fn a_full_queue_is_busy_and_has_room_again(b: Bench) {
     let known = b.broker.tasks.submit(vec![b.task("two")]).await.remove(0);
     assert_eq!(known.unwrap(), Submitted::Known, "what is there needs no room");
     b.complete(&lease, json!(1)).await;
-    b.submit("three").await;
+    // Several servers agree on the end of a task a moment after one of them has acknowledged it.
+    let mut three = b.broker.tasks.submit(vec![b.task("three")]).await.remove(0);
+    for _ in 0..10 {
+        let Err(Error::Busy { retry_after, .. }) = three else { break };
+        b.pass(retry_after / 10).await;
+        three = b.broker.tasks.submit(vec![b.task("three")]).await.remove(0);
+    }
+    assert_eq!(three.unwrap(), Submitted::New);
 }
 
 pub async fn no_child_is_stored_under_a_parent_that_ended(b: Bench) {

@@ -158,7 +158,12 @@ impl Server {
     /// # Panics
     /// When it is not running.
     pub fn freeze(&self) {
-        process::signal(self.pid(), "STOP");
+        let pid = self.pid();
+        process::signal(pid, "STOP");
+        // The signal is under way when it is sent: a thread on the other core may still serve somebody.
+        while !process::is_stopped(pid) {
+            std::thread::yield_now();
+        }
     }
 
     /// Lets a frozen one go on.

@@ -79,6 +79,19 @@ pub(super) fn signal(pid: u32, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "process {pid} got no SIG{name}");
 }
 
+/// Whether every thread of a process has stopped, or there is none any more. Where the system does not say so, it has.
+pub(super) fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which stands in brackets and may hold any.
+        stat.rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().next())
+            .is_none_or(|state| "TtZX".contains(state))
+    })
+}
+
 /// Kills a process when ours ends, in whatever way: no destructor runs in a test that is killed for taking too long.
 /// A shell waits for the end of a pipe that only we hold.
 struct Leash(Child);

@@ -70,6 +70,11 @@ impl Child {
         false
     }
 
+    /// Waits for the next word that it says; none when it ended.
+    pub fn word(&mut self) -> Option<String> {
+        (self.next_word(PATIENCE) == Heard::Word).then(|| self.last.clone())
+    }
+
     /// Waits for its end for so long; whether it came.
     pub fn ends_within(&mut self, limit: Duration) -> bool {
         let until = Instant::now() + limit;

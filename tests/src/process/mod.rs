@@ -5,11 +5,16 @@
 //! files, so no counter of ours is trusted and nothing is repaired by looking.
 
 mod child;
+mod counter;
 pub mod ledger;
+pub mod place;
+pub mod poison;
 pub mod recorded;
+pub mod till;
 mod verdict;
 
 pub use child::{Child, Ended};
+pub use counter::{Counter, Post};
 pub use ledger::Line;
 pub use recorded::Recorded;
 pub use verdict::{Life, incomplete, repeated};

@@ -135,7 +135,15 @@ async fn go_on(broker: &Broker, left: &Contents) -> Result<Vec<String>> {
     let open: Vec<&TaskView> = left.tasks.iter().filter(|view| !view.status.is_final()).collect();
     for capability in open.iter().map(|view| view.task.capability.clone()).collect::<BTreeSet<_>>() {
         let node = NodeName::parse("afterwards").unwrap();
-        let claim = Claim { capability, slots: 100, node, wait: Duration::ZERO, declined: Vec::new() };
+        let claim = Claim {
+            capability,
+            slots: 100,
+            bulk: 100,
+            node,
+            wait: Duration::ZERO,
+            declined: Vec::new(),
+            serving: None,
+        };
         loop {
             let leases = broker.tasks.claim(claim.clone()).await?;
             if leases.is_empty() {

@@ -14,8 +14,8 @@ use crate::blocks::{Block, Page};
 /// How long one block may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What CI itself runs, or what a reader does once to have a copy: not typed again here.
-const ELSEWHERE: &[&str] = &["git clone", "cd ", "cargo test", "cargo doc", ".ci/run"];
+/// What CI itself runs, what a reader does once to have a copy, and benchmarks: not typed here.
+const ELSEWHERE: &[&str] = &["git clone", "cd ", "cargo test", "cargo doc", "cargo run --release", ".ci/run"];
 
 /// A command with the lines that the page shows below it.
 #[derive(Debug, PartialEq)]

@@ -18,13 +18,11 @@ use callboard_broker::task::{Status, Task};
 use callboard_broker::tasks::Until;
 use callboard_broker::{Broker, nats, sqlite};
 use callboard_tests::nats::Server;
-use callboard_tests::process::{Child, scatter};
+use callboard_tests::process::{Child, Counter, scatter};
 use tokio::time::{Instant, sleep};
 
-mod counter;
 mod verdict;
 
-use counter::Counter;
 use verdict::{Kind, repeated, wrong};
 
 /// Posts of a task.

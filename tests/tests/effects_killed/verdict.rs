@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::counter::Post;
+use callboard_tests::process::Post;
 
 /// How a task wants its posts done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub(crate) fn repeated(tasks: &BTreeMap<String, Kind>, posts: &[Post], kind: Kin
 fn the_judge_sees_each_sin() {
     let kinds = [("k", Kind::Keyed), ("u", Kind::Unkeyed), ("i", Kind::Idempotent)];
     let tasks: BTreeMap<String, Kind> = kinds.into_iter().map(|(task, kind)| (task.into(), kind)).collect();
-    let post = |task: &str, n, key: Option<&str>| Post { task: task.into(), n, key: key.map(Into::into) };
+    let post =
+        |task: &str, n, key: Option<&str>| Post { task: task.into(), n, key: key.map(Into::into), version: None };
     let good =
         [post("k", 1, Some("a")), post("k", 1, Some("a")), post("u", 1, None), post("i", 1, None), post("i", 1, None)];
     assert_eq!(wrong(&tasks, &good, &BTreeSet::new()), Vec::<String>::new());

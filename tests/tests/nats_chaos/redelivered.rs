@@ -26,7 +26,9 @@ async fn claim(wing: &Wing, wait: Duration) -> Vec<Lease> {
         capability: CapabilityName::parse(WORK).unwrap(),
         node: wing.link.node.clone(),
         slots: 1,
+        bulk: 1,
         declined: Vec::new(),
+        serving: None,
         wait,
     };
     wing.broker.tasks.claim(claim).await.unwrap()

@@ -116,7 +116,16 @@ impl Evidence {
     /// Claims that somebody ended although their holder was well.
     pub(crate) fn mistaken(&self) -> Vec<String> {
         let lapses = self.records.iter().filter(|record| record.kind == "lapsed");
-        let well = |lapse: &&Record| !self.faults.iter().any(|fault| fault.excuses(&lapse.node, lapse.at));
+        // A claim of an earlier process of that node may be found after its restart.
+        let logs = self.logs();
+        let earlier = |lapse: &Record, fault: &Fault| {
+            let log = logs.get(lapse.task.as_str()).map_or(&[][..], Vec::as_slice);
+            let claims = log.iter().filter(|one| one.is_claim() && one.at <= lapse.at);
+            let held = claims.map(|claim| claim.at).max().is_some_and(|at| fault.until >= at);
+            fault.what == What::Kill && fault.node == lapse.node && fault.at <= lapse.at && held
+        };
+        let excused = |lapse: &Record, fault: &Fault| fault.excuses(&lapse.node, lapse.at) || earlier(lapse, fault);
+        let well = |lapse: &&Record| !self.faults.iter().any(|fault| excused(lapse, fault));
         let told = |lapse: &Record| format!("{} of {} by {} at {}", lapse.task, lapse.node, lapse.by, lapse.at);
         lapses.filter(well).map(told).collect()
     }

@@ -7,3 +7,5 @@ mod loops;
 mod process;
 mod refused;
 mod steer;
+mod travel;
+mod two;

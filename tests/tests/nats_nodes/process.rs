@@ -181,6 +181,21 @@ fn a_node_that_is_told_to_end_drains_and_ends_well() {
 }
 
 #[test]
+fn a_cancel_shows_what_each_node_says() {
+    let mut site = Site::new();
+    site.start(&["a", "b"], &["--serve", "diag.echo=4"]);
+    let input = r#"{"text":"x","delay_ms":600000}"#;
+    assert!(site.far(&["task", "submit", "diag.echo", "--run", "long", "--input", input]).status.success());
+    site.until("it is at work", |site| site.json(&["task", "ls"])[0]["status"] == "in_progress");
+    let said = site.json(&["task", "cancel", "long"]);
+    assert_eq!(said["cancelled"], serde_json::json!(["long"]), "{said}");
+    let nodes = said["nodes"].as_array().unwrap();
+    let names: Vec<&str> = nodes.iter().filter_map(|node| node["node"].as_str()).collect();
+    assert_eq!(names, ["a", "b"], "{said}");
+    assert!(nodes.iter().all(|node| node["zombies"] == serde_json::json!([])), "{said}");
+}
+
+#[test]
 fn a_name_has_one_node_and_the_newer_is_it() {
     let mut site = Site::new();
     site.start(&["a"], &["--serve", "diag.echo"]);

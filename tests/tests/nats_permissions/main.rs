@@ -5,6 +5,7 @@
 //! the pong of a ping that was sent behind the call, so that something was *not* refused is seen as quickly.
 #![cfg(unix)]
 
+mod people;
 mod prompts;
 mod roles;
 mod secured;

@@ -13,13 +13,20 @@ use callboard_tests::python;
 
 use super::{link, server};
 
+fn name(text: &str) -> CapabilityName {
+    CapabilityName::parse(text).unwrap()
+}
+
 /// The node `a` with all that it may serve, two of it public.
 fn config(server: &Server) -> Config {
-    let name = |text: &str| CapabilityName::parse(text).unwrap();
+    let teams = vec!["research".into()];
+    Config { teams, serve: [(name("diag.echo"), 2)].into(), ..named(server, &["executive", "diag.echo"]) }
+}
+
+/// The node `a`, with what is public of what it serves.
+pub(crate) fn named(server: &Server, public: &[&str]) -> Config {
     let mut config = Config { name: Some("a".into()), owner: Some("acme".into()), ..Config::default() };
-    config.teams = vec!["research".into()];
-    config.serve = [(name("diag.echo"), 2)].into();
-    config.public = vec![name("executive"), name("diag.echo")];
+    config.public = public.iter().map(|text| name(text)).collect();
     config.broker.servers = vec![server.url()];
     config.broker.user = Some("a".into());
     config.broker.password = Some("secret-a".into());

@@ -43,7 +43,7 @@ fn task(run: &str, capability: &str, broker: &Broker) -> Task {
 
 fn claim(capability: &str) -> Claim {
     let (capability, node) = (CapabilityName::parse(capability).unwrap(), NodeName::parse("a").unwrap());
-    Claim { capability, slots: 1, node, wait: WAIT, declined: Vec::new() }
+    Claim { capability, slots: 1, bulk: 1, node, wait: WAIT, declined: Vec::new(), serving: None }
 }
 
 async fn finish(broker: &Broker, lease: &Lease) -> Recorded {

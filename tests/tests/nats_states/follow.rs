@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use callboard_broker::event::CONTEXT_UPDATED;
 use callboard_broker::events::EventFilter;
 use callboard_broker::id::{RunId, TaskId};
-use callboard_broker::state::{Expect, Key, Put, Write};
+use callboard_broker::state::{Author, Expect, Key, Put, Write};
 use serde_json::json;
 
 use super::Real;
@@ -85,7 +85,7 @@ async fn a_follower_of_one_run_gets_what_a_reader_gets() {
     let changing = tokio::spawn(async move {
         for n in 0..400 {
             let key = Key::parse(["run.r1.a", "run.r2.a", "global.a"][n % 3]).unwrap();
-            let task = (n % 3 == 2).then(|| (TaskId::parse("r1").unwrap(), 1));
+            let task = (n % 3 == 2).then(|| Author { task: TaskId::parse("r1").unwrap(), attempt: 1, record: 0 });
             let value = Some(json!(n).into());
             states.put(vec![Write { key, expect: Expect::Any, value, by: "w".into(), task }]).await;
         }

@@ -5,6 +5,7 @@
 
 mod code;
 mod graph;
+mod lean;
 mod lists;
 mod pages;
 mod shape;
@@ -64,6 +65,14 @@ fn ractor_is_as_small_as_we_need_it_and_stays_inside() {
     holds(graph::Metadata::of_workspace().features("ractor", &["tokio_runtime"]));
     let tree = Tree::read();
     holds(tree.sources().flat_map(|(path, text)| shape::leaks(path, text, "ractor")).collect());
+}
+
+#[test]
+fn callboard_without_features_is_lean_and_has_no_http_client() {
+    let below = lean::below("");
+    assert!(lean::http(&below).is_empty(), "{:?}", lean::http(&below));
+    let said = lean::figure(Tree::read().text("README.md"), "no HTTP client").expect("the README has the figure");
+    assert!(below.len() <= said, "{} crates, and the README says {said}", below.len());
 }
 
 #[test]

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use callboard_broker::code;
 use callboard_broker::error::Result;
 use callboard_broker::payload::Payload as Body;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Status};
 use serde_json::{Value, json};
 
-use super::Fallback;
 use super::cache::{self, Earlier};
+use super::{Fallback, Manner};
+use crate::call::hedge;
 use crate::call::live::Live;
 use crate::host::{Host, Order};
 use crate::human::{self, Question};
@@ -19,14 +21,18 @@ const WORDS: usize = 200;
 /// The outcome of a child, or of the first of its fallbacks that has one. When none has, the child's own, whose error
 /// then names the others too. That a result is not the one that was asked for is told to the host.
 ///
-/// A child that was cancelled is not made up for: somebody wanted it to stop.
+/// A child that was cancelled is not made up for: somebody wanted it to stop. An order that comes in as skipped was
+/// rejected by people, so nobody else is given it; only a value that was declared stands in.
 ///
 /// # Errors
 /// What the host answers when it cannot delegate or wait. Then nothing else is tried, because nothing is known about the
 /// child.
-pub async fn outcome(host: &Arc<dyn Host>, order: Order, fallbacks: &[Fallback]) -> Result<Outcome> {
-    let mut chain = Chain { host, order, fallbacks, why: Vec::new(), partial: None };
-    let first = chain.guarded(chain.order.clone(), !fallbacks.is_empty()).await?;
+pub async fn outcome(host: &Arc<dyn Host>, order: Order, manner: &Manner) -> Result<Outcome> {
+    let mut chain = Chain { host, order, manner, why: Vec::new(), partial: None };
+    if chain.order.skipped.is_some() {
+        return chain.rejected().await;
+    }
+    let first = chain.guarded(chain.order.clone(), !manner.fallbacks.is_empty()).await?;
     match first.status {
         Status::Completed => chain.remember(&first).await,
         Status::Cancelled => {}
@@ -38,20 +44,35 @@ pub async fn outcome(host: &Arc<dyn Host>, order: Order, fallbacks: &[Fallback])
 struct Chain<'h> {
     host: &'h Arc<dyn Host>,
     order: Order,
-    fallbacks: &'h [Fallback],
+    manner: &'h Manner,
     /// What failed so far, in words.
     why: Vec<String>,
     partial: Option<Body>,
 }
 
 impl Chain<'_> {
+    async fn rejected(&mut self) -> Result<Outcome> {
+        let mut outcome = self.child(self.order.clone()).await?;
+        if let Some(error) = &mut outcome.error {
+            error.code = code::REJECTED.into();
+        }
+        let declared = self.manner.fallbacks.iter().find_map(|one| match one {
+            Fallback::Value(value) => Some(value.clone()),
+            _ => None,
+        });
+        Ok(match declared {
+            Some(value) => self.stands_in(&outcome, value, "done without"),
+            None => outcome,
+        })
+    }
+
     async fn make_up_for(&mut self, first: Outcome) -> Result<Outcome> {
-        for (place, fallback) in self.fallbacks.iter().enumerate() {
+        for (place, fallback) in self.manner.fallbacks.iter().enumerate() {
             let found = match fallback {
                 Fallback::Capability(name) => {
                     let key = self.order.key.as_ref().map(|key| format!("{key}:{name}"));
                     let order = Order { capability: name.clone(), key, ..self.order.clone() };
-                    let is_last = place + 1 == self.fallbacks.len();
+                    let is_last = place + 1 == self.manner.fallbacks.len();
                     self.delegated(order, !is_last, format!("{name} instead")).await?
                 }
                 Fallback::Human(queue, schema) => {
@@ -79,9 +100,10 @@ impl Chain<'_> {
     }
 
     /// As [`child`](Self::child); when there is something else to try, a capability that fails all the time is not waited
-    /// for. Then the child is recorded as skipped, so that the next attempt finds the same.
+    /// for. Then the child is recorded as skipped, so that the next attempt finds the same. For a child that is there
+    /// already nobody is let in: who came in as a probe would begin nothing, and keep out whoever does.
     async fn guarded(&mut self, order: Order, has_other: bool) -> Result<Outcome> {
-        let refused = match has_other {
+        let refused = match has_other && !self.host.has_child(&order).await? {
             true => self.host.admits(&order.capability).await.err().map(|error| error.to_string()),
             false => None,
         };
@@ -91,17 +113,27 @@ impl Chain<'_> {
     /// Delegates and waits. A failure is noted, and that what came is less than was asked for is passed on.
     async fn child(&mut self, order: Order) -> Result<Outcome> {
         let capability = order.capability.clone();
-        let child = self.host.delegate(order).await?;
-        let live = Live::new(self.host, child.clone());
-        let outcome = self.host.outcome(child).await;
-        live.ended();
-        let outcome = outcome?;
+        let outcome = match self.manner.hedge {
+            // What stands in for what failed is not hedged once more.
+            Some(after) if self.why.is_empty() => hedge::child(self.host, order, after, &self.manner.began).await?,
+            _ => self.ended(order).await?,
+        };
         match (outcome.status, &outcome.degraded) {
             (Status::Completed, Some(how)) => self.host.degrade(format!("{capability}: {how}")),
             (Status::Completed | Status::Cancelled, _) => {}
             _ => self.failed(&capability, &outcome),
         }
         Ok(outcome)
+    }
+
+    async fn ended(&self, order: Order) -> Result<Outcome> {
+        let place = self.host.place(&order.capability).await?;
+        let child = self.host.delegate(order).await?;
+        self.manner.began.note(&child);
+        let live = Live::new(self.host, child.clone());
+        let outcome = self.host.outcome_in(child, place).await;
+        live.ended();
+        outcome
     }
 
     fn failed(&mut self, capability: &CapabilityName, outcome: &Outcome) {
@@ -149,7 +181,7 @@ impl Chain<'_> {
                     None => None,
                 };
                 let value = Body::from_json(Body::of(found.clone()).json()?)?;
-                self.host.record(Entry::Step { name, value }).await?;
+                self.host.record(Entry::Step { name, value, input: None }).await?;
                 found
             }
         };
@@ -161,7 +193,7 @@ impl Chain<'_> {
 
     /// Leaves the response behind, where that was declared. That it could not be is no failure of this child.
     async fn remember(&self, outcome: &Outcome) {
-        let is_declared = self.fallbacks.iter().any(|one| matches!(one, Fallback::Cached(_)));
+        let is_declared = self.manner.fallbacks.iter().any(|one| matches!(one, Fallback::Cached(_)));
         if let (true, Some(states)) = (is_declared, self.host.cache())
             && let Err(error) = cache::keep(&*states, &self.order, &self.host.facts().agent, outcome).await
         {

@@ -15,7 +15,19 @@ use callboard_broker::payload::Payload as Body;
 use callboard_broker::subject::CapabilityName;
 use serde_json::Value;
 
+use super::Began;
 pub use chain::outcome;
+
+/// How a child is to be done, beside what its order says.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// What is tried when it failed for good, in this order.
+    pub fallbacks: Vec<Fallback>,
+    /// After which time a second one is delegated, at most [`MAX_HEDGE`](super::MAX_HEDGE); none: never.
+    pub hedge: Option<Duration>,
+    /// What was delegated so far.
+    pub(crate) began: Began,
+}
 
 /// One thing to try when a child failed for good.
 #[derive(Clone, Debug)]

@@ -39,6 +39,25 @@ pub(super) fn compose(question: String, notes: Vec<Findings>) -> Draft {
     draft
 }
 
+/// Quotations for the questions to which nothing of a model's text stands: it may have invented all of it, and the
+/// sources do say something. How many questions that were.
+pub(in crate::team) fn quote_instead(draft: &mut Draft, notes: &[Findings]) -> usize {
+    let mut restored = 0;
+    for (answers, findings) in notes.iter().enumerate() {
+        if draft.sentences.iter().any(|sentence| sentence.answers == answers) {
+            continue;
+        }
+        let quoted = findings.claims.iter().take(said(findings)).filter_map(|claim| {
+            let at = draft.claims.iter().position(|kept| kept.quote == claim.quote && kept.source == claim.source)?;
+            Some(Sentence { text: sentence(&claim.text), cites: vec![at + 1], answers })
+        });
+        let quoted: Vec<Sentence> = quoted.collect();
+        restored += usize::from(!quoted.is_empty());
+        draft.sentences.extend(quoted);
+    }
+    restored
+}
+
 fn questions(notes: &[Findings]) -> String {
     notes.iter().map(|findings| findings.question.as_str()).collect::<Vec<_>>().join(" ")
 }

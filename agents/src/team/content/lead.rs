@@ -1,7 +1,9 @@
+use super::compose::compose;
 use crate::team::problem::passed_on;
+use crate::team::prompts::is_of_models;
 use crate::team::words::plural;
 use crate::team::{CONTENT, Draft, EDITOR, Edit, Notes, WRITER};
-use crate::{Agent, Context, Grant, Result, Service};
+use crate::{Agent, Context, Error, Grant, Result, Service};
 
 /// Has findings written up, then edited: `content.lead`.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +19,18 @@ impl Lead {
 
 impl Agent<Notes, Draft> for Lead {
     async fn handle(&self, ctx: Context, notes: Notes) -> Result<Draft> {
-        let draft = ctx.delegate(WRITER, notes).key("write").describe("claims into sentences");
-        let draft = draft.await.map_err(passed_on)?;
+        let written = ctx.delegate(WRITER, notes.clone()).key("write").describe("claims into sentences").await;
+        let draft = match written {
+            Ok(draft) => draft,
+            // It was the model that failed the writer, for good.
+            Err(error) if is_of_models(&error) => quoted(&ctx, notes, &error),
+            Err(error) => return Err(passed_on(error)),
+        };
         let edit = Edit { draft: draft.clone(), flaws: Vec::new() };
         let edited = ctx.delegate(EDITOR, edit).key("edit").describe("order and repetitions").await;
         // A text can go out unedited.
         let mut draft = edited.unwrap_or_else(|error| {
-            let problems = vec![error.to_string()];
+            let problems = draft.problems.iter().cloned().chain([error.to_string()]).collect();
             Draft { problems, ..draft }
         });
         let remark = plural(draft.sentences.len(), "sentence");
@@ -31,4 +38,12 @@ impl Agent<Notes, Draft> for Lead {
         draft.remarks.insert(CONTENT.name().to_owned(), remark);
         Ok(draft)
     }
+}
+
+/// What can be said without the model: quotations.
+fn quoted(ctx: &Context, notes: Notes, error: &Error) -> Draft {
+    let why = format!("quoted and not written: {error}");
+    ctx.host().degrade(why.clone());
+    let draft = compose(notes.question, notes.notes.into());
+    Draft { problems: vec![why], ..draft }
 }

@@ -3,9 +3,15 @@ use callboard_broker::{code, event};
 use super::brief::brief;
 pub use super::plan::MAX_REVISIONS;
 use super::plan::Plan;
+use super::planned::questions;
+use crate::extract::split;
+use crate::team::content::quote_instead;
 use crate::team::problem::passed_on;
+use crate::team::prompts::note;
+use crate::team::words::plural;
 use crate::team::{
-    Brief, CONTENT, Checked, EXECUTIVE, Findings, Inquiry, Notes, OneOrMany, QA, RESEARCH, Review, Revision,
+    Brief, CONTENT, Checked, EXECUTIVE, Engine, Findings, Inquiry, Notes, OneOrMany, QA, RESEARCH, Review, Revision,
+    WRITER,
 };
 use crate::{Agent, Context, EventKind, Failure, Grant, Result, Service};
 
@@ -26,7 +32,13 @@ impl Executive {
 
 impl Agent<Inquiry, Brief> for Executive {
     async fn handle(&self, ctx: Context, inquiry: Inquiry) -> Result<Brief> {
-        let mut plan = Plan::new(&inquiry.question);
+        let model = ctx.model(EXECUTIVE.name());
+        let mut plan = Plan::new(match &model {
+            Some(model) if !split(&inquiry.question).is_empty() => {
+                questions(&ctx, model, &inquiry.question, &inquiry.sources).await?
+            }
+            _ => split(&inquiry.question),
+        });
         if plan.questions() == 0 {
             return Err(Failure::permanent("the question is empty").code(code::BAD_VALUE));
         }
@@ -46,6 +58,8 @@ impl Agent<Inquiry, Brief> for Executive {
             plan.wish(&checked.replan);
             if !revised(&ctx, &mut plan).await? {
                 ctx.progress(1.0, "checked");
+                let mut checked = quoted(checked, &plan.found());
+                model.iter().for_each(|model| note(&mut checked.draft.models, model.used()));
                 return Ok(brief(ctx.run_id(), &inquiry, &plan, checked));
             }
         }
@@ -79,6 +93,18 @@ async fn write(ctx: &Context, inquiry: &Inquiry, found: Vec<Findings>, revision:
     let review = Review { draft, sources: inquiry.sources.clone() };
     let qa = ctx.delegate(QA, review).key(key("qa")).describe("the text against its sources");
     qa.await.map_err(passed_on)
+}
+
+/// What a model wrote, with quotations where nothing of it stands.
+fn quoted(mut checked: Checked, found: &[Findings]) -> Checked {
+    if checked.draft.engine == Engine::Model {
+        let questions = quote_instead(&mut checked.draft, found);
+        if questions > 0 {
+            let remark = format!("{} quoted, for nothing that was written stands", plural(questions, "question"));
+            checked.draft.remarks.insert(WRITER.name().to_owned(), remark);
+        }
+    }
+    checked
 }
 
 /// Whether the plan was changed. The fact is published once, however often the task is begun.

@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use crate::extract::COVERED;
+use crate::team::prompts::note;
 use crate::team::words::plural;
 use crate::team::{Brief, Checked, Completeness, Draft, EXECUTIVE, Findings, Inquiry, Reading, Remarks};
 
@@ -19,12 +20,16 @@ pub(super) fn brief(run: &str, inquiry: &Inquiry, plan: &Plan, checked: Checked)
     let mut remarks: Remarks = found.iter().flat_map(|findings| findings.remarks.clone()).collect();
     remarks.extend(draft.remarks.clone());
     remarks.insert(EXECUTIVE.name().to_owned(), summary(plan));
+    let mut models = draft.models.clone();
+    found.iter().flat_map(|findings| &findings.models).for_each(|used| note(&mut models, used.clone()));
     Brief {
         run: run.to_owned(),
         status: if problems.is_empty() { Completeness::Completed } else { Completeness::Degraded },
         question: inquiry.question.clone(),
         brief: text(&draft, &found),
+        engine: draft.engine,
         claims: draft.claims,
+        models,
         coverage,
         not_found: union(found.iter().map(|findings| &findings.not_found)),
         dropped: checked.dropped,
@@ -34,7 +39,6 @@ pub(super) fn brief(run: &str, inquiry: &Inquiry, plan: &Plan, checked: Checked)
         revisions: plan.revisions,
         problems,
         remarks,
-        ..Brief::default()
     }
 }
 

@@ -3,7 +3,10 @@
 mod agent;
 mod brief;
 mod plan;
+mod planned;
 #[cfg(test)]
 mod tests;
 
 pub use agent::{Executive, MAX_REVISIONS, REVISED};
+pub use planned::MAX_QUESTIONS;
+pub(super) use planned::{Questions, usable};

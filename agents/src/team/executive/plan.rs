@@ -1,6 +1,5 @@
 //! The plan: one line for each question asked, and the research done for each line. Pure.
 
-use crate::extract::split;
 use crate::team::research::{merge, reword};
 use crate::team::{Findings, Replan, Revision, Step};
 use crate::{Error, Result};
@@ -28,9 +27,9 @@ struct Line {
 }
 
 impl Plan {
-    /// One piece of research for each question in `ask`.
-    pub(super) fn new(ask: &str) -> Self {
-        let lines = split(ask).into_iter().map(|question| Line { question, found: None }).collect();
+    /// One piece of research for each question.
+    pub(super) fn new(questions: Vec<String>) -> Self {
+        let lines = questions.into_iter().map(|question| Line { question, found: None }).collect();
         let mut plan = Self { lines, steps: vec![], line_of: vec![], revisions: 0, problems: vec![], wishes: vec![] };
         for line in 0..plan.lines.len() {
             plan.add(line, plan.lines[line].question.clone());

@@ -8,9 +8,10 @@ use crate::source::Passage;
 use crate::team::words::words;
 use crate::team::{Checked, Draft, Dropped, Sentence, Shelf};
 
-/// Keeps the claims that stand in their sources, then the sentences that the claims they cite cover.
-pub(super) fn judge(draft: Draft, shelves: &[Arc<Shelf>]) -> Checked {
-    let mut dropped = Vec::new();
+/// Keeps the claims that stand in their sources, then the sentences that the claims they cite cover. What was written
+/// beyond bounds heads the list of what is dropped.
+pub(super) fn judge(mut draft: Draft, shelves: &[Arc<Shelf>]) -> Checked {
+    let mut dropped = std::mem::take(&mut draft.dropped);
     let mut kept: Vec<(usize, Claim, &Passage)> = Vec::new();
     for (at, claim) in draft.claims.into_iter().enumerate() {
         match passage(&claim, shelves) {
@@ -21,7 +22,10 @@ pub(super) fn judge(draft: Draft, shelves: &[Arc<Shelf>]) -> Checked {
     let mut sentences = Vec::new();
     for Sentence { text, cites, answers } in draft.sentences {
         let cited: Vec<usize> = (0..kept.len()).filter(|at| cites.contains(&kept[*at].0)).collect();
-        let Some(first) = cited.first() else { continue };
+        let Some(first) = cited.first() else {
+            dropped.extend(uncited(text, &cites, &dropped));
+            continue;
+        };
         let paragraphs: Vec<&Passage> = cited.iter().map(|at| kept[*at].2).collect();
         let verbatim: Vec<&str> = cited.iter().map(|at| kept[*at].1.text.as_str()).collect();
         match objection(&text, &verbatim, &paragraphs) {
@@ -31,6 +35,17 @@ pub(super) fn judge(draft: Draft, shelves: &[Arc<Shelf>]) -> Checked {
     }
     let claims = kept.into_iter().map(|(_, claim, _)| claim).collect();
     Checked { draft: Draft { sentences, claims, ..draft }, dropped, ..Checked::default() }
+}
+
+/// A sentence that rests on nothing, unless it is the text of a claim that was dropped already.
+fn uncited(text: String, cites: &[usize], dropped: &[Dropped]) -> Option<Dropped> {
+    let said = words(&text);
+    if dropped.iter().any(|one| words(&one.claim.text) == said) {
+        return None;
+    }
+    let why = if cites.is_empty() { "it cites nothing" } else { "it cites nothing that stands" }.to_owned();
+    let (source, locator, quote) = Default::default();
+    Some(Dropped { claim: Claim { text, source, locator, quote, score: 0.0 }, why })
 }
 
 /// Where the quotation of a claim stands, if it stands there and the claim says no more than it.

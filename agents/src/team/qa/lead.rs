@@ -1,5 +1,6 @@
 use crate::team::problem::passed_on;
-use crate::team::{Checked, Draft, EDITOR, Edit, FACT, QA, Replan, Review, STYLE};
+use crate::team::prompts::note;
+use crate::team::{Checked, Draft, EDITOR, Edit, Engine, FACT, QA, Replan, Review, STYLE};
 use crate::{Agent, Context, Grant, Result, Service};
 
 /// How often a draft is sent back to the editor.
@@ -29,6 +30,12 @@ impl Agent<Review, Checked> for Lead {
             let Some(edited) = revise(&ctx, &mut checked.draft, round).await else { break };
             // Words were cut, so what is left is checked again.
             let mut again = fact(&ctx, edited, &sources, round + 1).await?;
+            if again.draft.engine == Engine::Model && !again.dropped.is_empty() {
+                // A sentence that was rewritten into something that no source says: the one before stands.
+                checked.dropped.extend(again.dropped);
+                checked.draft.models = again.draft.models;
+                break;
+            }
             again.dropped.splice(0..0, checked.dropped);
             checked = again;
         }
@@ -56,6 +63,7 @@ async fn revise(ctx: &Context, draft: &mut Draft, round: u32) -> Option<Draft> {
         ctx.delegate(STYLE, draft.clone()).key(format!("style-{round}")).describe("each sentence for its reader");
     let styled = style.await.map_err(|error| draft.problems.push(error.to_string())).ok()?;
     draft.remarks.insert(STYLE.name().to_owned(), styled.remark);
+    styled.models.into_iter().for_each(|used| note(&mut draft.models, used));
     if styled.flaws.is_empty() {
         return None;
     }

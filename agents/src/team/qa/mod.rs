@@ -5,6 +5,7 @@ mod fact;
 mod judge;
 mod lead;
 mod read;
+mod review;
 mod style;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,16 @@
 use super::merge;
 use super::reword::parts;
 use crate::extract::COVERED;
+use crate::llm::RoleModel;
 use crate::source::{SourceError, is_url};
+use crate::team::executive::{Questions, usable};
 use crate::team::problem::passed_on;
+use crate::team::prompts::{datum, note, optional, request};
 use crate::team::{DATABASE, Findings, Inquiry, RESEARCH, Replan, WEB, problem};
 use crate::{Agent, Capability, Context, Error, Grant, Result, Service};
+
+/// The most other wordings of a question that are tried at once.
+const WORDINGS: usize = 2;
 
 /// Shares the sources out among the researchers and makes one answer of theirs: `research.lead`.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +46,13 @@ impl Agent<Inquiry, Findings> for Lead {
         found.reading.left = 0;
         if !found.replan.requires_replanning {
             found.replan = another_plan(&found);
+        }
+        if let Some(model) = ctx.model(RESEARCH.name())
+            && found.coverage < COVERED
+            && !found.replan.requires_replanning
+        {
+            found.replan = reworded(&ctx, &model, &found).await?;
+            note(&mut found.models, model.used());
         }
         let remark = format!("{:.0} % of the question covered", found.coverage * 100.0);
         ctx.progress(1.0, &remark);
@@ -81,4 +94,20 @@ fn another_plan(found: &Findings) -> Replan {
         return Replan::default();
     }
     Replan::because("no paragraph covers the question as a whole, and its parts can be asked alone", instead)
+}
+
+/// Asks a model for other words when those of the question find hardly anything.
+async fn reworded(ctx: &Context, model: &RoleModel, found: &Findings) -> Result<Replan> {
+    let missing: Vec<String> = found.not_found.iter().map(|term| datum(term)).collect();
+    let work = format!("<data>\nQuestion: {}\nNot found: {}\n</data>", datum(&found.question), missing.join(", "));
+    let asked = request(model, "researcher", &work);
+    let answer =
+        optional(ctx, "researched without the model", model.named("reword").extract::<Questions>(asked).await)?;
+    // Other words are what is wanted, so they need not be those of the question.
+    let wordings = usable("", answer.unwrap_or_default().questions);
+    let fresh: Vec<String> = wordings.into_iter().filter(|one| *one != found.question).take(WORDINGS).collect();
+    if fresh.is_empty() {
+        return Ok(Replan::default());
+    }
+    Ok(Replan::because("the sources cover little of the question, and there are other words for it", fresh))
 }

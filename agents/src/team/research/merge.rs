@@ -2,6 +2,7 @@ use std::cmp::Ordering;
 
 use crate::extract::{COVERED, Claim};
 use crate::team::Findings;
+use crate::team::prompts::note;
 use crate::team::words::words;
 
 /// Quotations that are kept of several researchers' for one question.
@@ -25,6 +26,7 @@ pub(in crate::team) fn merge(mut one: Findings, other: Findings) -> Findings {
     one.coverage = one.coverage.max(other.coverage);
     one.reading.add(other.reading);
     one.problems.extend(other.problems);
+    other.models.into_iter().for_each(|used| note(&mut one.models, used));
     one.remarks.extend(other.remarks);
     if !one.replan.requires_replanning {
         one.replan = other.replan;

@@ -52,6 +52,13 @@ impl<T> Line<T> {
         Some(one)
     }
 
+    /// The first that passes, if there is one.
+    pub(super) fn take_first(&mut self, passes: impl Fn(&T) -> bool) -> Option<T> {
+        let number =
+            self.places.iter().find(|(_, place)| place.as_ref().is_some_and(&passes)).map(|(number, _)| *number);
+        self.remove(number?)
+    }
+
     /// All that pass, in their order.
     pub(super) fn take(&mut self, passes: impl Fn(&T) -> bool) -> Vec<T> {
         let passing = |(_, place): &mut (u64, Option<T>)| place.take_if(|one| passes(one));
@@ -102,6 +109,7 @@ mod tests {
         Pop,
         Remove(u64),
         TakeMultiplesOf(usize),
+        TakeFirstMultipleOf(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -110,6 +118,7 @@ mod tests {
             1 => Just(Step::Pop),
             3 => (0..80_u64).prop_map(Step::Remove),
             1 => (1..5_usize).prop_map(Step::TakeMultiplesOf),
+            1 => (1..5_usize).prop_map(Step::TakeFirstMultipleOf),
         ]
     }
 
@@ -130,6 +139,11 @@ mod tests {
                         let taken = map.extract_if(.., |_, one: &mut usize| one.is_multiple_of(n));
                         let taken: Vec<usize> = taken.map(|(_, one)| one).collect();
                         prop_assert_eq!(line.take(|one| one.is_multiple_of(n)), taken);
+                    }
+                    Step::TakeFirstMultipleOf(n) => {
+                        let first = map.iter().find(|(_, one)| one.is_multiple_of(n)).map(|(number, _)| *number);
+                        let taken = first.and_then(|number| map.remove(&number));
+                        prop_assert_eq!(line.take_first(|one| one.is_multiple_of(n)), taken);
                     }
                 }
                 prop_assert_eq!(line.len(), map.len());

@@ -27,6 +27,8 @@ pub(crate) struct Mailbox {
     places: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    /// Told of each that came through somebody.
+    came_through: Notify,
     refused: AtomicU64,
     losses: Arc<Losses>,
 }
@@ -64,6 +66,7 @@ impl Mailbox {
             places: Arc::new(Semaphore::new(limit)),
             waiting: Mutex::default(),
             arrived: Notify::new(),
+            came_through: Notify::new(),
             refused: AtomicU64::new(0),
             losses,
         }
@@ -84,9 +87,12 @@ impl Mailbox {
         if waiting.closed {
             return Err(Refused::Closed(Box::new(message)));
         }
-        let reply = reply(&message);
+        let (reply, came_through) = (reply(&message), !message.hops.is_empty());
         let number = waiting.messages.push(Incoming { message, reply, place, dead: self.losses.clone() });
         drop(waiting);
+        if came_through {
+            self.came_through.notify_waiters();
+        }
         self.arrived.notify_one();
         Ok(number)
     }
@@ -132,11 +138,11 @@ impl Mailbox {
         self.limit - self.places.available_permits()
     }
 
-    fn take(&self) -> Option<Incoming> {
+    fn take(&self, next: impl Fn(&mut Line<Incoming>) -> Option<Incoming>) -> Option<Incoming> {
         loop {
             let now = Instant::now();
             let mut waiting = self.waiting();
-            let incoming = waiting.messages.pop()?;
+            let incoming = next(&mut waiting.messages)?;
             let wanted = incoming.reply.as_ref().is_none_or(ReplyTo::is_wanted);
             let in_time = incoming.message.deadline > now;
             if wanted && in_time {
@@ -178,10 +184,25 @@ impl Inbox for Mailbox {
             // A recipient whose queue is never empty steps aside for its neighbours all the same.
             consume_budget().await;
             loop {
-                if let Some(incoming) = self.take() {
+                if let Some(incoming) = self.take(Line::pop) {
                     return incoming;
                 }
                 self.arrived.notified().await;
+            }
+        })
+    }
+
+    fn next_through<'a>(&'a self, agent: &'a str) -> BoxFuture<'a, Incoming> {
+        let passed = |incoming: &Incoming| incoming.came_through(agent);
+        Box::pin(async move {
+            loop {
+                let mut arrived = std::pin::pin!(self.came_through.notified());
+                // Registered before the look, or one that comes between the two would be missed.
+                arrived.as_mut().enable();
+                if let Some(incoming) = self.take(|line| line.take_first(passed)) {
+                    return incoming;
+                }
+                arrived.await;
             }
         })
     }

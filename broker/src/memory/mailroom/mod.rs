@@ -95,6 +95,11 @@ impl Mailroom {
         self.boxes().get(address).map(|(mailbox, _)| mailbox.fill())
     }
 
+    /// The queue of an address, if it is open.
+    pub(crate) fn find(&self, address: &Address) -> Option<Arc<Mailbox>> {
+        self.boxes().get(address).map(|(mailbox, _)| mailbox.clone())
+    }
+
     /// Puts a message into the queue of its address; the number under which it can be withdrawn.
     pub(crate) fn deliver(
         &self,
@@ -102,10 +107,21 @@ impl Mailroom {
         now: Instant,
         reply: impl FnOnce(&Message) -> Option<ReplyTo>,
     ) -> Result<(Arc<Mailbox>, u64)> {
-        let Some((mailbox, _)) = self.boxes().get(&message.to).cloned() else {
+        let Some(mailbox) = self.find(&message.to) else {
             self.losses.unserved(&message);
             return Err(Error::NoRecipient { to: message.to.to_string().into() });
         };
+        self.deliver_to(mailbox, message, now, reply)
+    }
+
+    /// As [`deliver`](Self::deliver), into a queue that was found.
+    pub(crate) fn deliver_to(
+        &self,
+        mailbox: Arc<Mailbox>,
+        message: Message,
+        now: Instant,
+        reply: impl FnOnce(&Message) -> Option<ReplyTo>,
+    ) -> Result<(Arc<Mailbox>, u64)> {
         if message.deadline <= now {
             self.losses.expired(&message);
             return Err(Error::Expired);

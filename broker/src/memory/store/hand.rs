@@ -6,8 +6,8 @@ use super::{Kept, Store};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::queue::{Batch, Due, Taken, Want};
-use crate::task::{Entry, Record, Release};
+use crate::queue::{Batch, Due, Spent, Taken, Want};
+use crate::task::{Entry, Record};
 use crate::tasks::{Child, Fence, GiveBack, LEASE, Lease, Park, Revoked};
 
 impl Store {
@@ -17,7 +17,8 @@ impl Store {
         let now = self.now;
         for due in self.queue.due(now) {
             match due {
-                Due::Expired(place) => self.spend(&place, crate::queue::Spent::Expired, now),
+                Due::Expired(place) => self.spend(&place, Spent::Expired, now),
+                Due::Unserved(place, version) => self.spend(&place, Spent::Unserved(version), now),
                 Due::Lapsed { task, lease: _ } => {
                     if let Some(kept) = self.tasks.get_mut(&task) {
                         kept.tell(Some(Revoked::Replaced));
@@ -53,8 +54,8 @@ impl Store {
     }
 
     fn hand_out(&mut self, batch: Batch, now: Millis) -> Vec<Lease> {
-        for (place, why) in &batch.spent {
-            self.spend(place, *why, now);
+        for (place, why) in batch.spent {
+            self.spend(&place, why, now);
         }
         batch.taken.into_iter().filter_map(|taken| self.lease(taken, now)).collect()
     }
@@ -62,8 +63,9 @@ impl Store {
     fn lease(&mut self, taken: Taken, now: Millis) -> Option<Lease> {
         let kept = self.tasks.get_mut(&taken.task)?;
         let (attempt, node) = (taken.held.attempt, taken.held.node);
-        if taken.again || !kept.log.is_empty() {
-            kept.append([Entry::Claimed { attempt, node: node.clone() }], now);
+        let version = taken.version;
+        if taken.again || version.is_some() || !kept.log.is_empty() {
+            kept.append([Entry::Claimed { attempt, node: node.clone(), version }], now);
         }
         self.events.add(facts::started(&kept.task, attempt, &node), now);
         let (revoke, revoked) = watch::channel(None);
@@ -112,13 +114,11 @@ impl Store {
     }
 
     pub(in super::super) fn release(&mut self, back: GiveBack, now: Millis) -> Result<()> {
-        let GiveBack { fence, reason, error, delay, agent } = back;
-        let not_before = facts::not_before(now, delay);
+        let (fence, released) = back.record(now);
         let kept = self.holder(&fence)?;
-        kept.append([Entry::Released { reason, error, not_before, agent }], now);
+        kept.append([released.clone()], now);
         kept.tell(None);
-        let free = !matches!(reason, Release::Retry);
-        self.queue.release(&fence.task, fence.lease, free, not_before, now);
+        self.queue.release(&fence.task, fence.lease, &released, now);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::TaskId;
 use crate::queue::{Item, Place, Queue, Want};
-use crate::task::{Outcome, Record, Status, Task};
+use crate::task::{BegunBy, Outcome, Record, Status, Task};
 use crate::tasks::{Child, Lease, Revoked, Submitted, TaskView, Until};
 
 mod end;
@@ -122,6 +122,7 @@ impl Store {
             if task.parent.as_ref() != Some(parent) {
                 return Err(Error::decode(format!("task {} is no child of {parent}", task.id)));
             }
+            facts::stored_with(child, 0)?;
             let known = self.tasks.get(&task.id).map(|kept| kept.task.as_ref());
             match known.or(seen.insert(&task.id, task)) {
                 Some(known) => facts::same_input(known, task)?,
@@ -136,13 +137,10 @@ impl Store {
         if self.tasks.contains_key(&child.task().id) {
             return;
         }
-        match child {
-            Child::Queued(task) => self.store(*task, bytes, now),
-            Child::Skipped(task, why) => {
-                let outcome = facts::skipped(&task, &why, now);
-                self.store(*task, bytes, now);
-                self.end(outcome, 0, None, now);
-            }
+        self.store(child.task().clone(), bytes, now);
+        // What cannot be an outcome was refused before.
+        if let Ok(Some(outcome)) = facts::stored_with(&child, now) {
+            self.end(outcome, 0, None, now);
         }
     }
 
@@ -172,6 +170,7 @@ impl Store {
             claims: 0,
             free: 0,
             bytes,
+            begun_by: BegunBy::default(),
         };
         let kept = Kept {
             task: Arc::new(task),

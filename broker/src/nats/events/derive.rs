@@ -102,7 +102,7 @@ fn recorded(raw: &Raw, subject: &str) -> Option<(Millis, NewEvent)> {
         }
         _ => {
             let document: record::Noted = serde_json::from_slice(&raw.body).ok()?;
-            let Entry::Claimed { attempt, node } = document.entry else { return None };
+            let Entry::Claimed { attempt, node, .. } = document.entry else { return None };
             Some((document.at, facts::started(&stub(id, document.capability), attempt, &node)))
         }
     }

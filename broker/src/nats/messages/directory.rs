@@ -16,6 +16,7 @@ use crate::clock::Millis;
 use crate::id::NodeName;
 use crate::messages::Address;
 use crate::subject::CapabilityName;
+use crate::task::Serving;
 
 /// How often a node gives a sign of life.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
@@ -60,6 +61,9 @@ pub(super) struct Served {
     pub(super) capabilities: BTreeMap<CapabilityName, u32>,
     /// Agents by name.
     pub(super) agents: Vec<Arc<str>>,
+    /// The versions of those that have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) versions: BTreeMap<CapabilityName, Vec<Serving>>,
 }
 
 impl Served {

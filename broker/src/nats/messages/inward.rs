@@ -39,7 +39,7 @@ impl Exchange {
                         self.on_frame(from, &message.payload);
                     } else {
                         let why = "it came by way of a stream, and not from the node that it names";
-                        self.undecodable(from, &message.payload, why);
+                        self.bury(from, &message.payload, Reason::Spoofed, why);
                     }
                 }
                 (Some("nr"), Some(peer), Some(first), Some(count)) => {
@@ -139,12 +139,12 @@ impl Exchange {
             peer.refuse(number, Error::Expired);
             return Ok(());
         }
-        if self.is_draining() || !self.room_serves(&message.to) {
+        let Some(mailbox) = self.room.find(&message.to).filter(|_| !self.is_draining()) else {
             peer.refuse(number, Error::NoRecipient { to: "".into() });
             return Ok(());
-        }
+        };
         if record.top.kind == Kind::Tell {
-            if let Err(error) = self.room.deliver(message, now, |_| None) {
+            if let Err(error) = self.room.deliver_to(mailbox, message, now, |_| None) {
                 peer.refuse(number, error);
             }
             return Ok(());
@@ -155,7 +155,7 @@ impl Exchange {
             let send = move |answer| answering.reply(number, answer);
             Some(ReplyTo::new(&message.to, asker, send))
         };
-        match self.room.deliver(message, now, reply) {
+        match self.room.deliver_to(mailbox, message, now, reply) {
             Ok(place) => peer.placed(number, place),
             Err(error) => {
                 peer.served(number);
@@ -165,10 +165,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// Keeps the beginning of what cannot be read, with where it came from.
     fn undecodable(&self, from: &str, bytes: &[u8], why: &str) {
+        self.bury(from, bytes, Reason::Undecodable, why);
+    }
+
+    /// Keeps the beginning of a frame that is refused, with where it came from, or says that it does.
+    fn bury(&self, from: &str, bytes: &[u8], reason: Reason, why: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(from, bytes = bytes.len(), why, "a frame cannot be read");
+        tracing::warn!(from, bytes = bytes.len(), reason = reason.as_str(), why, "a frame is refused");
         let Ok(capability) = CapabilityName::parse("node") else { return };
         let kept: String = bytes.iter().take(KEPT).map(|byte| format!("{byte:02x}")).collect();
         let message = Message {
@@ -181,7 +185,7 @@ impl Exchange {
             hops: Vec::new(),
             traceparent: None,
         };
-        self.dead.bury(&message, Reason::Undecodable, why);
+        self.dead.bury(&message, reason, why);
     }
 
     /// The peer of this name, or a new one. None for a name that is none, and for one too many.

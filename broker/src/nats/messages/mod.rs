@@ -18,7 +18,7 @@
 //! # Cancellation
 //! A dropped ask is withdrawn on the other node as well.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -35,6 +35,8 @@ use crate::memory::mailroom::Mailroom;
 use crate::messages::{Address, Broadcast, DeadMessages, Inbox, Message, MessageCounts, Messages, Subscription};
 use crate::nats::{Link, names};
 use crate::payload::Payload;
+use crate::subject::CapabilityName;
+use crate::task::Serving;
 
 mod directory;
 mod doors;
@@ -68,6 +70,8 @@ struct Exchange {
     writer: Arc<Writer>,
     /// Addresses served here, each with how often.
     serves: Mutex<HashMap<Address, u32>>,
+    /// The versions of agents that have served here.
+    versions: Mutex<BTreeMap<CapabilityName, Vec<Serving>>>,
     /// What is served has changed, or others are to be told again.
     changed: Notify,
     since: Millis,
@@ -143,6 +147,7 @@ impl NatsMessages {
             peers: RwLock::default(),
             writer: Arc::default(),
             serves: Mutex::default(),
+            versions: Mutex::default(),
             changed: Notify::new(),
             since,
             shows,
@@ -284,15 +289,25 @@ impl Messages for NatsMessages {
         self.exchange.changed.notify_one();
     }
 
+    fn serves_version(&self, capability: &CapabilityName, serving: &Serving) {
+        let mut versions = lock(&self.exchange.versions);
+        let known = versions.entry(capability.clone()).or_default();
+        if !known.contains(serving) {
+            known.push(serving.clone());
+        }
+        drop(versions);
+        self.exchange.changed.notify_one();
+    }
+
     fn is_served(&self, address: &Address) -> bool {
         self.exchange.room_serves(address) || lock(&self.exchange.directory).seats(address).is_some()
     }
 
     fn ask(&self, message: Message) -> BoxFuture<'_, Result<Payload>> {
-        if self.exchange.is_for_here(&message.to) {
-            return self.exchange.room.ask(message);
+        match self.exchange.elsewhere(&message.to) {
+            None => self.exchange.room.ask(message),
+            Some(seats) => Box::pin(self.exchange.ask_elsewhere(message, seats)),
         }
-        Box::pin(self.exchange.ask_elsewhere(message))
     }
 
     fn tell(&self, messages: Vec<Message>) -> BoxFuture<'_, Vec<Result<()>>> {

@@ -30,20 +30,21 @@ enum Telling {
 }
 
 impl Exchange {
-    /// Whether a message is taken here: there is room, or nobody else serves it.
-    pub(super) fn is_for_here(&self, to: &Address) -> bool {
+    /// Who else is to take a message; none when it is taken here: there is room, or nobody else serves it.
+    pub(super) fn elsewhere(&self, to: &Address) -> Option<Arc<[Arc<Seat>]>> {
         match self.room.fill(to) {
-            Some(fill) if fill.held < fill.limit => true,
+            Some(fill) if fill.held < fill.limit => None,
             // Nobody else: the room says what is to be said.
-            _ => lock(&self.directory).seats(to).is_none(),
+            _ => lock(&self.directory).seats(to),
         }
     }
 
-    /// Asks one node after the other until one has begun with it.
-    pub(super) async fn ask_elsewhere(&self, message: Message) -> Result<Payload> {
+    /// Asks one node after the other until one has begun with it, first one of `seats`.
+    pub(super) async fn ask_elsewhere(&self, message: Message, seats: Arc<[Arc<Seat>]>) -> Result<Payload> {
         let mut tried = Vec::new();
         let mut last = Came::NoAgent;
-        while let Some(seat) = self.choose(&message.to, &tried) {
+        let mut next = self.pick(&seats, &tried);
+        while let Some(seat) = next {
             last = match self.send(Kind::Ask, &message, &seat)? {
                 Ok(underway) => self.wait(underway).await,
                 Err(end) => Came::End(end),
@@ -55,6 +56,7 @@ impl Exchange {
             if !is_unbegun(&last) {
                 break;
             }
+            next = self.choose(&message.to, &tried);
         }
         self.conclude(last, &message, &tried, false)
     }
@@ -88,10 +90,10 @@ impl Exchange {
     }
 
     fn begin_to_tell(&self, message: Message) -> Telling {
-        if self.is_for_here(&message.to) {
+        let Some(seats) = self.elsewhere(&message.to) else {
             return Telling::Over(self.room.deliver(message, Instant::now(), |_| None).map(drop));
-        }
-        let Some(seat) = self.choose(&message.to, &[]) else {
+        };
+        let Some(seat) = self.pick(&seats, &[]) else {
             return Telling::Refused(Box::new(message), Came::NoAgent, Vec::new());
         };
         match self.send(Kind::Tell, &message, &seat) {
@@ -116,11 +118,14 @@ impl Exchange {
     }
 
     fn choose(&self, to: &Address, tried: &[Arc<Seat>]) -> Option<Arc<Seat>> {
-        let mut directory = lock(&self.directory);
-        let seats = directory.seats(to)?;
-        match &seats[..] {
+        let seats = lock(&self.directory).seats(to)?;
+        self.pick(&seats, tried)
+    }
+
+    fn pick(&self, seats: &[Arc<Seat>], tried: &[Arc<Seat>]) -> Option<Arc<Seat>> {
+        match seats {
             [only] if tried.is_empty() => Some(only.clone()),
-            _ => directory.choose(&seats, tried),
+            _ => lock(&self.directory).choose(seats, tried),
         }
     }
 
@@ -129,8 +134,8 @@ impl Exchange {
         self.link.check()?;
         let body = message.body.json()?.as_bytes();
         let Some(peer) = self.peer(&seat.node, Some(seat.boot)) else { return Ok(Err(End::Full)) };
-        let (letter, top) = (said::letter(message), said::top(kind, message));
-        let posted = peer.post(Post { top, deadline: message.deadline, letter: &letter, body });
+        let (deadline, top) = (message.deadline, said::top(kind, message));
+        let posted = said::with_letter(message, |letter| peer.post(Post { top, deadline, letter, body }));
         Ok(posted.map(|(sent, opens)| {
             seat.take();
             Underway { sent, seat: seat.clone(), opened: opens.then_some(peer) }

@@ -139,7 +139,8 @@ impl Peer {
     pub(super) fn post(self: &Arc<Self>, post: Post<'_>) -> Result<(Sent, bool), End> {
         let (waiter, came) = oneshot::channel();
         let mut lane = lock(&self.lane);
-        match lane.post(post, waiter, Instant::now()) {
+        let now = lane.moment();
+        match lane.post(post, waiter, now) {
             Ok((number, opens)) => Ok((Sent { peer: self.clone(), number, came, over: false }, opens)),
             Err((_, end)) => {
                 let work = lane.has_work();
@@ -257,7 +258,7 @@ impl Peer {
 
     /// Sends a record.
     pub(super) fn say(self: &Arc<Self>, top: Top, payload: &[u8]) {
-        self.with(|lane| (lane.answer(top, payload, Instant::now()), Vec::new()));
+        self.with(|lane| (lane.answer(top, payload, lane.moment()), Vec::new()));
     }
 
     pub(super) fn waiting(&self) -> usize {

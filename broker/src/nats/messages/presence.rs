@@ -113,6 +113,8 @@ impl Exchange {
             }
         }
         served.agents.sort();
+        served.versions = lock(&self.versions).clone();
+        served.versions.retain(|name, _| served.capabilities.contains_key(name));
         served
     }
 

@@ -17,13 +17,26 @@ use crate::trace::TraceContext;
 /// When another try makes sense after our own end of a lane was full.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The address of a message, written.
-pub(super) fn letter(message: &Message) -> Vec<u8> {
+/// Room for most addresses.
+const ROOM: usize = 256;
+
+/// Hands the written address of a message to `take`. It is written for every message, so most need no memory of their own.
+pub(super) fn with_letter<T>(message: &Message, take: impl FnOnce(&[u8]) -> T) -> T {
+    let (letter, mut room) = (letter(message), [0; ROOM]);
+    if let Some(written) = Bincode.fit_letter(&letter, &mut room).and_then(|length| room.get(..length)) {
+        return take(written);
+    }
+    let mut bytes = Vec::with_capacity(2 * ROOM);
+    Bincode.put_letter(&letter, &mut bytes);
+    take(&bytes)
+}
+
+fn letter(message: &Message) -> Letter<'_> {
     let (by_name, to) = match &message.to {
         Address::Capability(name) => (false, name.as_str()),
         Address::Agent(name) => (true, &**name),
     };
-    let letter = Letter {
+    Letter {
         by_name,
         to,
         capability: message.capability.as_str(),
@@ -31,10 +44,7 @@ pub(super) fn letter(message: &Message) -> Vec<u8> {
         run: message.run.as_ref().map_or("", RunId::as_str),
         // The nearest are the ones that tell a loop.
         hops: message.hops.iter().rev().take(MAX_HOPS).rev().map(|hop| &**hop).collect(),
-    };
-    let mut bytes = Vec::with_capacity(128);
-    Bincode.put_letter(&letter, &mut bytes);
-    bytes
+    }
 }
 
 /// The record of a message; number and time are filled in by the lane.
@@ -108,7 +118,7 @@ mod tests {
     #[test]
     fn a_message_is_the_same_on_the_other_side() {
         let (sent, now) = (message(), Instant::now());
-        let payload = [letter(&sent), b"{\"a\":1}".to_vec()].concat();
+        let payload = with_letter(&sent, |letter| [letter, b"{\"a\":1}"].concat());
         let (read, length) = addressed(&payload).unwrap();
         let top = Top { left: 250, ..top(Kind::Ask, &sent) };
         let record = Record { top, payload: &payload };
@@ -117,6 +127,13 @@ mod tests {
         assert_eq!((&read.from, &read.hops, &read.traceparent), (&sent.from, &sent.hops, &sent.traceparent));
         assert_eq!(read.deadline - now, Duration::from_millis(250));
         assert_eq!(read.body, serde_json::json!({ "a": 1 }).into());
+    }
+
+    #[test]
+    fn an_address_of_any_length_is_written() {
+        let long = Message { from: "f".repeat(10 * ROOM).into(), ..message() };
+        let written = with_letter(&long, <[u8]>::to_vec);
+        assert_eq!(addressed(&written).unwrap().0.from, long.from);
     }
 
     #[test]

@@ -7,19 +7,25 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_nats::{StatusCode, Subject, Subscriber};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::Answer;
-use super::wire::{self, MAX_ANSWER};
+use super::wire::{self, MAX_ANSWER, MAX_PROMPT, Prompt};
 use crate::error::{Error, Result};
-use crate::nats::js::receive;
+use crate::nats::js::{came_directly, receive};
 use crate::nats::link::Link;
 
 /// The most signs of progress for one prompt; more are passed over. A server lets a node answer a question 1,000 times
 /// (`deploy/nats`), and the answer itself comes last.
 pub const MAX_PROGRESS: usize = 500;
+
+/// The most questions that are open to one caller at a time.
+pub const MAX_QUERIES: usize = 16;
+/// The longest question to a caller, in bytes.
+pub const MAX_QUESTION: usize = 64 << 10;
 
 /// Why an answer would come too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +45,22 @@ pub struct Caller {
     waiting: Arc<Waiting>,
     over: watch::Receiver<Option<Over>>,
     told: AtomicUsize,
+    asked: Semaphore,
 }
 
 /// The callers that wait for answers.
 #[derive(Debug)]
 pub(super) struct Waiting {
     inbox: String,
+    queries: String,
     last: AtomicUsize,
     callers: Mutex<HashMap<usize, watch::Sender<Option<Over>>>>,
 }
 
 impl Waiting {
-    pub(super) fn new(link: &Link) -> Self {
-        Self { inbox: link.client.new_inbox(), last: AtomicUsize::new(0), callers: Mutex::default() }
+    pub(super) fn new(link: &Link, owner: &str) -> Self {
+        let queries = format!("agents.query.callboard.{owner}");
+        Self { inbox: link.client.new_inbox(), queries, last: AtomicUsize::new(0), callers: Mutex::default() }
     }
 
     /// Where the server says that somebody has gone.
@@ -86,13 +95,44 @@ impl Caller {
         let number = waiting.last.fetch_add(1, Ordering::Relaxed);
         let (sender, over) = watch::channel(None);
         waiting.callers.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
-        Self { link, reply, number, waiting, over, told: AtomicUsize::new(0) }
+        Self { link, reply, number, waiting, over, told: AtomicUsize::new(0), asked: Semaphore::new(MAX_QUERIES) }
     }
 
     /// Says how far the work is, in words. Beyond [`MAX_PROGRESS`] it is passed over.
     pub async fn progress(&self, words: &str) {
         if self.told.fetch_add(1, Ordering::Relaxed) < MAX_PROGRESS {
             self.ask(wire::status(words)).await;
+        }
+    }
+
+    /// Asks the caller something, and waits for the one answer that the protocol lets them give. How long is for whoever
+    /// asks to decide.
+    ///
+    /// # Errors
+    /// `Busy` when [`MAX_QUERIES`] are open; `TooLarge` beyond [`MAX_QUESTION`]; `Decode` for an answer that is none;
+    /// `Unavailable` when the connection is closed.
+    ///
+    /// # Cancellation
+    /// An answer that comes later is passed over.
+    pub async fn query(&self, words: &str) -> Result<Prompt> {
+        let (size, limit) = (words.len(), MAX_QUESTION);
+        if size > limit {
+            return Err(Error::TooLarge { what: "a question to a caller".into(), size, limit });
+        }
+        let retry_after = Duration::from_secs(5);
+        let _place = self.asked.try_acquire().map_err(|_| Error::Busy { to: "a caller".into(), retry_after })?;
+        // Nobody can guess it, so nobody else can answer.
+        let inbox = self.link.client.new_inbox();
+        let id = inbox.rsplit('.').next().unwrap_or_default();
+        let subject = format!("{}.{id}", self.waiting.queries);
+        let closed = |e: &dyn std::fmt::Display| Error::unavailable(format!("{}: {e}", self.link.address));
+        let mut answers = self.link.client.subscribe(subject.clone()).await.map_err(|e| closed(&e))?;
+        self.ask(wire::query(id, &subject, words)).await;
+        loop {
+            let message = receive(&mut answers).await.ok_or_else(|| closed(&"closed"))?;
+            if came_directly(&message, &subject) {
+                return wire::read(&message.payload, self.link.client.server_info().max_payload.min(MAX_PROMPT));
+            }
         }
     }
 

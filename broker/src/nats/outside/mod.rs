@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `wire` | prompts as they come, answers as they go: pure |
 //! | `about` | what an offer says of itself: pure |
-//! | `caller` | whoever has sent a prompt, and whether they still listen |
+//! | `caller` | whoever has sent a prompt: what they are told and asked, and whether they still listen |
 //!
 //! # Guarantees
 //! Every prompt with a reply subject is answered by exactly one end, refused or not. No more than
@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 pub use about::SERVICE;
-pub use caller::{Caller, MAX_PROGRESS, Over};
+pub use caller::{Caller, MAX_PROGRESS, MAX_QUERIES, MAX_QUESTION, Over};
 pub use wire::{Attachment, MAX_ANSWER, MAX_ATTACHMENTS, MAX_PROMPT, Prompt};
 
 use super::js::{came_directly, receive};
@@ -140,7 +140,7 @@ impl Outside {
     /// `Unavailable` when the connection is closed.
     pub async fn open(link: Arc<Link>, offers: Vec<Offer>, options: Options) -> Result<Self> {
         let (closing, _) = watch::channel(false);
-        let waiting = Arc::new(Waiting::new(&link));
+        let waiting = Arc::new(Waiting::new(&link, &options.owner));
         let places = Arc::new(Semaphore::new(options.at_once));
         let most = link.client.server_info().max_payload.min(MAX_PROMPT);
         let (mut listening, mut about) = (JoinSet::new(), JoinSet::new());

@@ -111,6 +111,11 @@ pub(super) fn status(words: &str) -> String {
     json!({ "type": "status", "data": words }).to_string()
 }
 
+/// A question to the caller, who answers once, to `reply_subject`, in the form of a prompt.
+pub(super) fn query(id: &str, reply_subject: &str, words: &str) -> String {
+    json!({ "type": "query", "data": { "id": id, "reply_subject": reply_subject, "prompt": words } }).to_string()
+}
+
 /// An answer in pieces. Attachments go with the last.
 pub(super) fn answer(text: &str, attachments: &[Attachment]) -> Vec<String> {
     let mut pieces = pieces(text);

@@ -3,6 +3,7 @@
 //! An old server drops what it does not know without a word, so every configuration is read back and compared; what
 //! comes back differently is named, and nothing goes on with a queue that only looks like ours.
 
+mod fit;
 mod layout;
 mod monitor;
 mod proof;
@@ -39,6 +40,8 @@ pub enum Made {
     Updated,
     /// It was there as it should be.
     Unchanged,
+    /// It was made or changed, with fewer bytes than asked: the server has no room for more.
+    Smaller,
 }
 
 /// What was made.
@@ -187,25 +190,31 @@ async fn ensure(link: &Link, name: &str, config: &Value) -> Result<Made> {
         Some(found) if same(name, config, &found).is_ok() => Ok(Made::Unchanged),
         Some(mut found) => {
             let mut config = config.clone();
+            let has = found["max_bytes"].as_u64().unwrap_or_default();
             // A proof that stands there goes on: what it is worth is seen anew whenever it is read.
             if found["metadata"].is_object() {
                 config["metadata"] = found["metadata"].take();
             }
-            let said = link.api(&format!("STREAM.UPDATE.{name}"), config.clone()).await?;
-            let said = said.map_err(|e| e.into_error(name))?;
-            config.as_object_mut().and_then(|config| config.remove("metadata"));
-            same(name, &config, &said["config"]).map(|()| Made::Updated)
+            let fitted = fit::ask(link, &format!("STREAM.UPDATE.{name}"), &config, has).await?;
+            let mut fitted = fitted.map_err(|e| fit::refusal(e, name))?;
+            fitted.asked.as_object_mut().and_then(|asked| asked.remove("metadata"));
+            made(name, &config, &fitted, Made::Updated)
         }
         None => create(link, name, config).await,
     }
 }
 
 async fn create(link: &Link, name: &str, config: &Value) -> Result<Made> {
-    match link.api(&format!("STREAM.CREATE.{name}"), config.clone()).await? {
-        Ok(said) => same(name, config, &said["config"]).map(|()| Made::Created),
+    match fit::ask(link, &format!("STREAM.CREATE.{name}"), config, 0).await? {
+        Ok(fitted) => made(name, config, &fitted, Made::Created),
         Err(error) if exists(&error) => Ok(Made::Unchanged),
-        Err(error) => Err(error.into_error(name)),
+        Err(error) => Err(fit::refusal(error, name)),
     }
+}
+
+fn made(name: &str, config: &Value, fitted: &fit::Fitted, how: Made) -> Result<Made> {
+    same(name, &fitted.asked, &fitted.found)?;
+    Ok(if fitted.asked["max_bytes"] == config["max_bytes"] { how } else { Made::Smaller })
 }
 
 /// 10058: somebody else was faster, with another configuration.

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clock::Millis;
-use crate::id::TaskId;
 use crate::nats::js::Raw;
 use crate::nats::names;
 use crate::payload::Payload;
-use crate::state::{Change, Key, StateEntry};
+use crate::state::{Author, Change, Key, StateEntry};
 
 /// Who has written what somebody put there by hand.
 const EXTERNAL: &str = "external";
@@ -25,7 +24,9 @@ pub(super) struct Document<'a> {
     pub(super) updated_by: &'a str,
     pub(super) updated_at: Millis,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) task: Option<&'a (TaskId, u32)>,
+    pub(super) task: Option<&'a Author>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) record: Option<u64>,
     /// A mark of this one write, by which a writer without an answer finds out.
     pub(super) writer: &'a str,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Content {
     pub(crate) value: Option<Payload>,
     pub(crate) by: String,
     pub(crate) at: Millis,
-    pub(crate) task: Option<(TaskId, u32)>,
+    pub(crate) task: Option<Author>,
     pub(crate) writer: String,
 }
 
@@ -45,8 +46,15 @@ pub(crate) struct Content {
 struct Mark {
     updated_by: Option<String>,
     updated_at: Option<Millis>,
-    task: Option<(TaskId, u32)>,
+    task: Option<Author>,
+    record: u64,
     writer: String,
+}
+
+impl Mark {
+    fn author(&mut self) -> Option<Author> {
+        self.task.take().map(|task| Author { record: self.record, ..task })
+    }
 }
 
 #[derive(Deserialize)]
@@ -60,13 +68,15 @@ struct Valued {
 pub(crate) fn read(raw: &Raw) -> Content {
     let mark = || serde_json::from_slice::<Mark>(&raw.body).unwrap_or_default();
     if is_delete(raw) {
-        let Mark { updated_by, updated_at, task, writer } = mark();
+        let mut mark = mark();
+        let task = mark.author();
+        let Mark { updated_by, updated_at, writer, .. } = mark;
         let by = updated_by.unwrap_or_else(|| EXTERNAL.into());
         return Content { value: None, by, at: updated_at.unwrap_or(raw.at), task, writer };
     }
     if let Ok(Valued { value, updated_by: by, updated_at: at }) = serde_json::from_slice(&raw.body) {
-        let Mark { task, writer, .. } = mark();
-        return Content { value: Some(value), by, at, task, writer };
+        let mut mark = mark();
+        return Content { value: Some(value), by, at, task: mark.author(), writer: mark.writer };
     }
     let text = String::from_utf8_lossy(&raw.body);
     let value = Payload::from_json(text.clone()).unwrap_or_else(|_| json!(text).into());
@@ -102,6 +112,7 @@ mod tests {
     use async_nats::HeaderMap;
 
     use super::*;
+    use crate::id::TaskId;
 
     fn raw(body: &str) -> Raw {
         let (subject, body) = ("$KV.cb_state.global.a".into(), body.to_owned().into());
@@ -110,12 +121,30 @@ mod tests {
 
     #[test]
     fn a_document_reads_as_it_was_written() {
-        let (value, task) = (Payload::from_json("null").unwrap(), (TaskId::parse("run").unwrap(), 2));
-        let document =
-            Document { value: Some(&value), updated_by: "lead", updated_at: 9, task: Some(&task), writer: "w" };
+        let task = Author { task: TaskId::parse("run").unwrap(), attempt: 2, record: 7 };
+        let value = Payload::from_json("null").unwrap();
+        let document = Document {
+            value: Some(&value),
+            updated_by: "lead",
+            updated_at: 9,
+            task: Some(&task),
+            record: Some(7),
+            writer: "w",
+        };
         let read = read(&raw(&serde_json::to_string(&document).unwrap()));
         assert_eq!((read.value, read.by.as_str(), read.at, read.task), (Some(value), "lead", 9, Some(task)));
         assert_eq!(read.writer, "w");
+    }
+
+    #[test]
+    fn a_task_is_known_with_and_without_its_record() {
+        for (more, record) in [(r#","record":7"#, 7), ("", 0)] {
+            let body =
+                format!(r#"{{"value":1,"updated_by":"lead","updated_at":9,"task":["run",2]{more},"writer":"w"}}"#);
+            let task = read(&raw(&body)).task.unwrap();
+            assert_eq!((task.task.as_str(), task.attempt, task.record), ("run", 2, record));
+            assert_eq!(serde_json::to_string(&task).unwrap(), r#"["run",2]"#, "what older versions read");
+        }
     }
 
     #[test]

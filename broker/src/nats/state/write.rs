@@ -13,12 +13,14 @@ use crate::error::{Error, Result};
 use crate::nats::js::{Raw, Refusal};
 use crate::nats::names;
 use crate::nats::once::store_once;
-use crate::state::{Expect, Put, StateEntry, Write};
+use crate::state::{Expect, Put, Scope, StateEntry, Write};
 
 /// How often a write is tried against others that come between.
 const TRIES: usize = 64;
 /// What the server's limit of a message leaves for headers and the subject.
 const HEADROOM: usize = 4_096;
+/// State of a run up to this size stands in its message, for every tool: 32 KiB.
+const INLINE: usize = 32 << 10;
 
 /// A write on its way.
 struct Pending {
@@ -29,7 +31,7 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(room: &StateRoom, write: &Write) -> Result<Self> {
+    async fn new(room: &StateRoom, write: &Write) -> Result<Self> {
         if let Some(value) = &write.value {
             value.json()?;
         }
@@ -39,14 +41,20 @@ impl Pending {
             updated_by: &write.by,
             updated_at: room.link.clock.now(),
             task: write.task.as_ref(),
+            record: write.task.as_ref().map(|by| by.record).filter(|record| *record > 0),
             writer: &writer,
         };
-        let body = serde_json::to_vec(&document).map_err(|e| Error::decode(format!("{}: {e}", write.key)))?;
+        let text = serde_json::to_string(&document).map_err(|e| Error::decode(format!("{}: {e}", write.key)))?;
+        let body: Bytes = match (write.key.scope(), &write.task) {
+            // What an agent keeps of its own run goes with the run.
+            (Scope::Run(run), Some(_)) => room.link.pack_in(&run, text, &writer, INLINE).await?,
+            _ => text.into(),
+        };
         let limit = room.link.client.server_info().max_payload.saturating_sub(HEADROOM);
         if body.len() > limit {
             return Err(Error::TooLarge { what: format!("{}", write.key).into(), size: body.len(), limit });
         }
-        let (subject, body, deletes) = (names::state(write.key.as_str()), body.into(), write.value.is_none());
+        let (subject, deletes) = (names::state(write.key.as_str()), write.value.is_none());
         Ok(Self { subject, writer, body, deletes })
     }
 
@@ -66,7 +74,7 @@ impl Pending {
 
 impl StateRoom {
     pub(super) async fn write(&self, write: &Write) -> Result<Put> {
-        let pending = Pending::new(self, write)?;
+        let pending = Pending::new(self, write).await?;
         let mut expected = match write.expect {
             Expect::Version(version) => Some(version),
             Expect::Any if pending.deletes => Some(0),

@@ -11,7 +11,7 @@ use crate::facts;
 use crate::id::TaskId;
 use crate::nats::names;
 use crate::nats::record::{EndMark, SUBMITTED, Submitted, end_document};
-use crate::task::{Status, Task};
+use crate::task::Task;
 use crate::tasks::Child;
 
 /// Children on their way: queued already where they have to be, but not on record.
@@ -29,7 +29,7 @@ impl Room {
         let queued = join_all(fresh.iter().map(|child| async move {
             match child {
                 Child::Queued(task) => self.enqueue(task).await.map(Some),
-                Child::Skipped(..) => Ok(None),
+                Child::Skipped(..) | Child::Ended(..) => Ok(None),
             }
         }))
         .await;
@@ -62,6 +62,7 @@ impl Room {
         for (child, story) in children.into_iter().zip(stories) {
             let task = child.task();
             facts::admit(task)?;
+            facts::stored_with(&child, self.now())?;
             if task.parent.as_ref() != Some(parent) {
                 return Err(Error::decode(format!("task {} is no child of {parent}", task.id)));
             }
@@ -93,23 +94,24 @@ impl Room {
         let recorded = join_all(brood.fresh.into_iter().map(|(child, queued)| async move {
             match (child, queued) {
                 (Child::Queued(task), Some((seq, mark))) => self.record(&task, seq, &mark).await.map(drop),
-                (Child::Skipped(task, why), _) => self.record_skipped(&task, &why).await,
                 (Child::Queued(_), None) => Ok(()),
+                (child, _) => self.record_ended(&child).await,
             }
         }));
         recorded.await.into_iter().collect()
     }
 
-    async fn record_skipped(&self, task: &Task, why: &str) -> Result<()> {
-        let (mark, now) = (self.mark(), self.now());
+    /// Puts a child on record that is not to be done.
+    async fn record_ended(&self, child: &Child) -> Result<()> {
+        let (task, mark, now) = (child.task(), self.mark(), self.now());
+        let Some(outcome) = facts::stored_with(child, now)? else { return Ok(()) };
         let document = Submitted { writer: mark.clone(), at: now, task: task.clone() };
         let Appended::At(seq) = self.append_record(&task.id, SUBMITTED, 0, text(&document)?, &mark).await? else {
             return Ok(());
         };
-        let outcome = facts::skipped(task, why, now);
         let mark = self.mark();
         let end = EndMark { writer: mark.clone(), lease: 0, key: task.key.clone() };
         let body = end_document(&outcome, &end)?;
-        self.append_record(&task.id, Status::Skipped.as_str(), seq, body, &mark).await.map(drop)
+        self.append_record(&task.id, outcome.status.as_str(), seq, body, &mark).await.map(drop)
     }
 }

@@ -1,7 +1,7 @@
 //! The deadlines of queued tasks: each queue message is read once, and those that have left are forgotten now and then.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 
 use crate::clock::Millis;
 use crate::id::TaskId;
@@ -65,12 +65,11 @@ impl Deadlines {
     }
 }
 
-/// The deadlines of tasks that were parked. Each record of parking is read once; a task that was parked again counts
-/// once. Pure.
+/// The deadlines of tasks that were parked: 16 bytes for each record of parking, which is read once. Which task it is of
+/// is looked up when it is due, so that what waits for days costs no more. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    heap: BinaryHeap<Reverse<(Millis, TaskId)>>,
-    known: HashSet<TaskId>,
+    heap: BinaryHeap<Reverse<(Millis, u64)>>,
     last: u64,
 }
 
@@ -80,26 +79,21 @@ impl Aside {
         self.last + 1
     }
 
-    /// A record at place `seq`, with its task and deadline if it can be read.
-    pub(super) fn read(&mut self, seq: u64, task: Option<(Millis, TaskId)>) {
+    /// A record at place `seq`, with the deadline of its task if it can be read.
+    pub(super) fn read(&mut self, seq: u64, deadline: Option<Millis>) {
         self.last = self.last.max(seq);
-        if let Some((deadline, task)) = task.filter(|(_, task)| self.known.insert(task.clone())) {
-            self.heap.push(Reverse((deadline, task)));
-        }
+        self.heap.extend(deadline.map(|deadline| Reverse((deadline, seq))));
     }
 
-    /// Takes out one whose deadline has passed by `now`.
-    pub(super) fn due(&mut self, now: Millis) -> Option<TaskId> {
+    /// Takes out the place of one whose deadline has passed by `now`.
+    pub(super) fn due(&mut self, now: Millis) -> Option<u64> {
         self.heap.peek().filter(|Reverse((deadline, _))| *deadline <= now)?;
-        let Reverse((_, task)) = self.heap.pop()?;
-        self.known.remove(&task);
-        Some(task)
+        self.heap.pop().map(|Reverse((_, seq))| seq)
     }
 
     /// Comes again at `at`.
-    pub(super) fn later(&mut self, at: Millis, task: TaskId) {
-        self.known.insert(task.clone());
-        self.heap.push(Reverse((at, task)));
+    pub(super) fn later(&mut self, at: Millis, seq: u64) {
+        self.heap.push(Reverse((at, seq)));
     }
 
     /// When the next one is due.
@@ -164,5 +158,17 @@ mod tests {
         }
         assert!(anew <= 1, "{anew} times");
         assert_eq!(deadlines.heap.len(), 50_099);
+    }
+
+    #[test]
+    fn each_parking_is_due_once_in_the_order_of_deadlines() {
+        let mut aside = Aside::default();
+        for (seq, deadline) in [(3, Some(30)), (5, Some(10)), (8, None)] {
+            aside.read(seq, deadline);
+        }
+        assert_eq!((aside.read_from(), aside.next(), aside.due(9)), (9, Some(10), None));
+        assert_eq!((aside.due(10), aside.due(10)), (Some(5), None));
+        aside.later(40, 5);
+        assert_eq!([aside.due(50), aside.due(50), aside.due(50)], [Some(3), Some(5), None]);
     }
 }

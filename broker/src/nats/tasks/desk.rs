@@ -4,23 +4,25 @@
 //! when nothing is, it leaves one waiting pull for each priority at the server. What arrives when nobody is left to take
 //! it is kept for a moment, for the next claimer is usually near, and then given back untouched.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 use super::handover::Handover;
+use super::line::{Line, Place, Waiter, id_of};
+use super::prepare::{Claimer, Prepared};
 use super::pull::{Arrived, Pull, Pulled};
 use super::room::Room;
 use crate::error::{Error, Result};
 use crate::id::{NodeName, TaskId};
 use crate::nats::link::Notice;
 use crate::nats::{names, provision};
+use crate::queue::share;
 use crate::subject::CapabilityName;
-use crate::tasks::{Claim, Lease, MAX_CLAIM};
+use crate::task::{Priority, VERSION_WAIT};
+use crate::tasks::{Claim, Lease};
 
 /// How long a task stays at the desk when nobody waits.
 const KEPT: Duration = Duration::from_millis(250);
@@ -37,79 +39,9 @@ pub(super) struct Desk {
     working: AbortHandle,
 }
 
-/// The claimers, in the order in which they came.
-#[derive(Default)]
-struct Line {
-    waiters: Mutex<VecDeque<Waiter>>,
-    tickets: AtomicU64,
-    changed: Notify,
-}
-
-struct Waiter {
-    ticket: u64,
-    slots: usize,
-    node: NodeName,
-    declined: Vec<TaskId>,
-    /// Its time is over: it takes what there is and goes.
-    leaving: bool,
-    /// It was looked for it at least once.
-    looked: bool,
-    answer: oneshot::Sender<Result<Handover>>,
-}
-
-/// Takes a claimer out of the line when its future is dropped.
-struct Place<'a> {
-    line: &'a Line,
-    ticket: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.line.waiters().retain(|waiter| waiter.ticket != self.ticket);
-        self.line.changed.notify_one();
-    }
-}
-
 impl Drop for Desk {
     fn drop(&mut self) {
         self.working.abort();
-    }
-}
-
-impl Line {
-    fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a claimer; its number, and where its answer comes.
-    fn join(&self, claim: Claim) -> (u64, oneshot::Receiver<Result<Handover>>) {
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
-        let Claim { slots, node, declined, .. } = claim;
-        let slots = slots.clamp(1, MAX_CLAIM);
-        let waiter = Waiter { ticket, slots, node, declined, leaving: false, looked: false, answer };
-        self.waiters().push_back(waiter);
-        self.changed.notify_one();
-        (ticket, answered)
-    }
-
-    fn leave(&self, ticket: u64) {
-        if let Some(waiter) = self.waiters().iter_mut().find(|waiter| waiter.ticket == ticket) {
-            waiter.leaving = true;
-        }
-        self.changed.notify_one();
-    }
-
-    /// Whether anybody here has not declined it.
-    fn wants(&self, pulled: &Pulled) -> bool {
-        let id = id_of(pulled);
-        self.waiters().iter().any(|waiter| !id.as_ref().is_some_and(|id| waiter.declined.contains(id)))
-    }
-
-    fn take(&self, ticket: u64) -> Option<Waiter> {
-        let mut waiters = self.waiters();
-        let at = waiters.iter().position(|waiter| waiter.ticket == ticket)?;
-        waiters.remove(at)
     }
 }
 
@@ -144,6 +76,8 @@ impl Room {
             pulls: Vec::new(),
             here: Vec::new(),
             notices: self.link.notices(),
+            turn: 0,
+            owed: false,
         };
         let working = tokio::spawn(work.run()).abort_handle();
         desks.insert(capability.clone(), Arc::new(Desk { line: line.clone(), working }));
@@ -161,6 +95,10 @@ struct Clerk {
     /// Tasks that are at the desk and nobody's yet.
     here: Vec<Pulled>,
     notices: broadcast::Receiver<Notice>,
+    /// How many tasks it has taken.
+    turn: u64,
+    /// Whether it was the turn of bulk while nobody had room for it.
+    owed: bool,
 }
 
 impl Clerk {
@@ -204,7 +142,9 @@ impl Clerk {
         if self.line.waiters().is_empty() {
             return;
         }
-        for pull in &mut self.pulls {
+        // What is not wanted is left to other nodes.
+        let wanted = if self.line.wanted().1 > 0 { names::PRIORITIES.len() } else { Priority::Bulk as usize };
+        for pull in self.pulls.iter_mut().take(wanted) {
             if !pull.stands() && pull.stand().await.is_err() {
                 return;
             }
@@ -247,11 +187,24 @@ impl Clerk {
             if shares.is_empty() {
                 break;
             }
-            for (ticket, node, share) in shares {
-                self.hand_over(room, ticket, &node, share).await?;
+            for (ticket, by, share) in shares {
+                self.hand_over(room, ticket, &by, share).await?;
             }
         }
+        self.give_back_bulk(room).await;
         self.see_off(room).await
+    }
+
+    /// Bulk that came with a pull from before, when nobody here has room for it any more.
+    async fn give_back_bulk(&mut self, room: &Arc<Room>) {
+        if self.line.waiters().is_empty() || self.line.wanted().1 > 0 {
+            return;
+        }
+        let (bulk, others) = self.here.drain(..).partition(|pulled: &Pulled| pulled.is_bulk);
+        self.here = others;
+        for pulled in Vec::into_iter(bulk) {
+            room.nak(&pulled.ack, Duration::ZERO).await;
+        }
     }
 
     async fn open(&mut self, room: &Arc<Room>) -> Result<()> {
@@ -265,25 +218,20 @@ impl Clerk {
         Ok(())
     }
 
-    /// Takes what is there for as many slots as are wanted, the most urgent first.
+    /// Takes what is there for as many slots as are wanted: what is less urgent when it is its turn, then the most urgent
+    /// first.
     async fn fetch(&mut self) -> Result<()> {
-        let wanted: usize = self.line.waiters().iter().map(|waiter| waiter.slots).sum();
+        let (free, for_bulk) = self.free();
+        let mut turns = share::less_urgent(self.turn, free);
+        let of_bulk = &mut turns[0].1;
+        self.owed |= *of_bulk > 0;
+        if for_bulk > 0 && std::mem::take(&mut self.owed) {
+            *of_bulk = (*of_bulk).max(1);
+        }
+        let rest = names::PRIORITIES.map(|urgency| (urgency, usize::MAX));
         let mut missing = false;
-        for pull in &mut self.pulls {
-            while !pull.stands() {
-                let useful = self.here.iter().filter(|pulled| self.line.wants(pulled)).count();
-                let room_for = wanted.min(MAX_CLAIM).saturating_sub(useful);
-                if room_for == 0 {
-                    break;
-                }
-                let (taken, none) = pull.take(room_for).await?;
-                missing |= none;
-                let all = taken.len() < room_for;
-                self.here.extend(taken);
-                if all {
-                    break;
-                }
-            }
+        for (urgency, most) in turns.into_iter().chain(rest) {
+            missing |= self.take(urgency, most).await?;
         }
         if missing {
             self.pulls.clear();
@@ -292,24 +240,57 @@ impl Clerk {
         Ok(())
     }
 
+    /// How many slots are wanted for which there is nothing here, for anything and for bulk.
+    fn free(&self) -> (usize, usize) {
+        let (slots, for_bulk) = self.line.wanted();
+        let useful = self.here.iter().filter(|pulled| self.line.wants(pulled));
+        let (bulk, others): (Vec<_>, Vec<_>) = useful.partition(|pulled| pulled.is_bulk);
+        let free = slots.saturating_sub(others.len() + bulk.len().min(for_bulk));
+        (free, for_bulk.saturating_sub(bulk.len()).min(free))
+    }
+
+    /// Takes up to `most` tasks of one priority; whether its consumer is gone.
+    async fn take(&mut self, urgency: Priority, most: usize) -> Result<bool> {
+        let (mut left, mut missing) = (most, false);
+        loop {
+            let (free, for_bulk) = self.free();
+            let room_for = left.min(if urgency == Priority::Bulk { for_bulk } else { free });
+            let pull = self.pulls.get_mut(urgency as usize).filter(|pull| !pull.stands());
+            let Some(pull) = pull.filter(|_| room_for > 0) else { break };
+            let (taken, none) = pull.take(room_for).await?;
+            missing |= none;
+            let all = taken.len() < room_for;
+            left = left.saturating_sub(taken.len());
+            self.turn += taken.len() as u64;
+            self.here.extend(taken);
+            if all {
+                break;
+            }
+        }
+        Ok(missing)
+    }
+
     /// Who gets what of that which is here. What everybody has declined stays.
-    fn share_out(&mut self) -> Vec<(u64, NodeName, Vec<Pulled>)> {
-        let mut shares: Vec<(u64, NodeName, Vec<Pulled>)> = Vec::new();
+    fn share_out(&mut self) -> Vec<(u64, Claimer, Vec<Pulled>)> {
+        let mut shares: Vec<(u64, Claimer, Vec<Pulled>)> = Vec::new();
         let waiters = self.line.waiters();
         let mut left = Vec::new();
         for pulled in self.here.drain(..) {
             let id = id_of(&pulled);
-            let given = |ticket: u64| shares.iter().find(|(t, ..)| *t == ticket).map_or(0, |(.., share)| share.len());
-            let taker = waiters.iter().find(|waiter| {
-                given(waiter.ticket) < waiter.slots && !id.as_ref().is_some_and(|id| waiter.declined.contains(id))
-            });
+            let wants = |waiter: &&Waiter| {
+                let share = shares.iter().find(|(ticket, ..)| *ticket == waiter.ticket).map(|(.., share)| &share[..]);
+                waiter.has_room(share.unwrap_or_default(), &pulled) && waiter.wants(id.as_ref(), &pulled)
+            };
+            // Who takes no bulk is first: the others can do that meanwhile.
+            let taker =
+                waiters.iter().filter(|waiter| waiter.bulk == 0).find(wants).or_else(|| waiters.iter().find(wants));
             let Some(taker) = taker else {
                 left.push(pulled);
                 continue;
             };
             match shares.iter_mut().find(|(ticket, ..)| *ticket == taker.ticket) {
                 Some((.., share)) => share.push(pulled),
-                None => shares.push((taker.ticket, taker.node.clone(), vec![pulled])),
+                None => shares.push((taker.ticket, taker.by.clone(), vec![pulled])),
             }
         }
         self.here = left;
@@ -318,13 +299,26 @@ impl Clerk {
 
     /// Prepares a share and gives it to its claimer. One of which nothing is left, because all of it was spent, stays in
     /// the line.
-    async fn hand_over(&mut self, room: &Arc<Room>, ticket: u64, node: &NodeName, share: Vec<Pulled>) -> Result<()> {
-        let leases = room.prepare(node, share).await?;
+    async fn hand_over(&mut self, room: &Arc<Room>, ticket: u64, by: &Claimer, share: Vec<Pulled>) -> Result<()> {
+        let Prepared { leases, unfit, put_off, put_off_bulk } = room.prepare(by, share).await?;
+        // The turn of what lets others go first is theirs.
+        self.turn = self.turn.saturating_sub(put_off);
+        self.owed |= put_off_bulk > 0;
+        for one in unfit {
+            let known = Pulled { begun_by: Some(one.version.clone()), ..one.pulled.clone() };
+            if self.line.wants(&known) {
+                self.here.push(known);
+            } else {
+                let wait = by.serving.as_ref().map_or(VERSION_WAIT, |serving| serving.wait);
+                room.leave_to_its_version(one, wait).await?;
+            }
+        }
         if leases.is_empty() {
             return Ok(());
         }
+        let taker = self.line.taker(ticket, by, &leases);
         let handover = Handover::new(room, leases);
-        if let Some(waiter) = self.line.take(ticket) {
+        if let Some(waiter) = taker {
             // A claimer that has gone drops it, and it goes back.
             let _ = waiter.answer.send(Ok(handover));
         }
@@ -333,20 +327,20 @@ impl Clerk {
 
     /// Answers those whose time is over: with what only they are left to take, mostly nothing.
     async fn see_off(&mut self, room: &Arc<Room>) -> Result<()> {
-        let leaving: Vec<(u64, NodeName, Vec<TaskId>)> = {
+        let leaving: Vec<(u64, Claimer, Vec<TaskId>)> = {
             let waiters = self.line.waiters();
             let leaving = waiters.iter().filter(|waiter| waiter.leaving && waiter.looked);
-            leaving.map(|waiter| (waiter.ticket, waiter.node.clone(), waiter.declined.clone())).collect()
+            leaving.map(|waiter| (waiter.ticket, waiter.by.clone(), waiter.declined.clone())).collect()
         };
-        for (ticket, node, declined) in leaving {
+        for (ticket, by, declined) in leaving {
             let (mine, others) =
                 self.here.drain(..).partition(|pulled| id_of(pulled).is_some_and(|id| declined.contains(&id)));
             self.here = others;
             if !Vec::is_empty(&mine) {
-                if self.is_for_others(room, &node, mine.len()).await? {
+                if self.is_for_others(room, &by.node, mine.len()).await? {
                     self.put_aside(room, mine).await;
                 } else {
-                    self.hand_over(room, ticket, &node, mine).await?;
+                    self.hand_over(room, ticket, &by, mine).await?;
                 }
             }
             if let Some(waiter) = self.line.take(ticket) {
@@ -358,7 +352,7 @@ impl Clerk {
 
     /// Whether another node waits for this capability or works on it.
     async fn is_for_others(&self, room: &Arc<Room>, node: &NodeName, beside: usize) -> Result<bool> {
-        let here = self.line.waiters().iter().any(|waiter| waiter.node != *node);
+        let here = self.line.waiters().iter().any(|waiter| waiter.by.node != *node);
         if here || room.held.is_held_by_others(&self.capability, node) {
             return Ok(true);
         }
@@ -405,8 +399,4 @@ async fn arrive(pulls: &mut [Pull]) -> Arrived {
     }
     let any = pulls.iter_mut().map(|pull| Box::pin(pull.arrive()));
     futures_util::future::select_all(any).await.0
-}
-
-fn id_of(pulled: &Pulled) -> Option<TaskId> {
-    super::entry::address(&pulled.subject).ok().map(|address| address.task)
 }

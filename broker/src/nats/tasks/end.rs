@@ -1,6 +1,8 @@
 //! Outcomes that no attempt writes, and beginning again after one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::try_join_all;
 
 use super::room::{Appended, Room};
 use crate::error::{Error, Result};
@@ -9,9 +11,12 @@ use crate::id::{RunId, TaskId};
 use crate::nats::names;
 use crate::nats::record::{EndMark, Story, end_document, parse_subject};
 use crate::queue::Spent;
+use crate::suspect;
 use crate::task::{Entry, Outcome, Status, Task};
 use crate::tasks::{Recorded, Revoked};
 
+/// Tasks of one level that are cancelled at a time.
+const AT_ONCE: usize = 32;
 /// How often an end may find that somebody has just written.
 const TRIES: usize = 64;
 
@@ -57,16 +62,16 @@ impl Room {
                 return Err(Error::not_found(format!("task {root}")));
             }
             let before = seen.len();
-            let mut next = VecDeque::from([root.clone()]);
-            let mut walked = HashSet::new();
-            while let Some(id) = next.pop_front() {
-                if !walked.insert(id.clone()) {
-                    continue;
+            let (mut level, mut walked) = (vec![root.clone()], HashSet::from([root.clone()]));
+            while !level.is_empty() {
+                let fresh: Vec<&TaskId> = level.iter().filter(|id| seen.insert((*id).clone())).collect();
+                for some in fresh.chunks(AT_ONCE) {
+                    let ended = try_join_all(some.iter().map(|id| self.cancel_one(id, &by))).await?;
+                    let these = some.iter().zip(ended).filter(|(_, ended)| *ended);
+                    cancelled.extend(these.map(|(id, _)| (*id).clone()));
                 }
-                if seen.insert(id.clone()) && self.cancel_one(&id, &by).await? {
-                    cancelled.push(id.clone());
-                }
-                next.extend(children(&run, &id));
+                let below = level.iter().flat_map(|id| children(&run, id));
+                level = below.filter(|id| walked.insert(id.clone())).collect();
             }
             // What was delegated between the look and the mark, which nothing can follow, is seen by another look.
             if seen.len() == before {
@@ -89,6 +94,7 @@ impl Room {
             let outcome = facts::cancelled(&task, &(&story).into(), by, self.now());
             if let Appended::At(_) = self.write_end(&task, &outcome, story.last).await? {
                 self.held.revoke(id, Revoked::Ended(Status::Cancelled));
+                self.held.revoke_below(id);
                 if let Some((.., seq)) = queued {
                     self.link.delete(names::TASKS, seq).await?;
                 }
@@ -112,7 +118,14 @@ impl Room {
             if story.held.is_some() {
                 return Err(facts::taken(&id, story.n()));
             }
-            if let Appended::At(_) = self.write_end(&task, &outcome, story.last).await? {
+            let mut last = story.last;
+            if let (None, Some((task, writer, _))) = (&story.task, &queued) {
+                // Nobody pulls what people answer, so what was put in by hand has no record yet.
+                let at = self.put_on_record(task, writer, task.created_at, last).await?;
+                let Appended::At(seq) = at else { continue };
+                last = seq;
+            }
+            if let Appended::At(_) = self.write_end(&task, &outcome, last).await? {
                 if let Some((.., seq)) = queued {
                     self.link.delete(names::TASKS, seq).await?;
                 }
@@ -199,6 +212,6 @@ fn children(run: &HashMap<TaskId, Story>, parent: &TaskId) -> Vec<TaskId> {
 impl From<&Story> for Stood {
     fn from(story: &Story) -> Self {
         let held = story.held.as_ref().map(|held| (held.node.clone(), held.since));
-        Self { attempts: story.attempts, claims: story.claims, held }
+        Self { attempts: story.attempts, claims: story.claims, held, deaths: suspect::deaths(&story.log) }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::id::TaskId;
@@ -22,12 +23,10 @@ pub(super) struct Entry {
 /// The body of a queue message.
 pub(super) fn write(task: &Task, mark: &str) -> Result<String> {
     let unwritable = |e: serde_json::Error| Error::decode(format!("the task cannot be written: {e}"));
-    let mut text = serde_json::to_string(task).map_err(unwritable)?;
-    text.pop();
-    text.push_str(",\"writer\":");
-    text.push_str(&serde_json::to_string(mark).map_err(unwritable)?);
-    text.push('}');
-    Ok(text)
+    let task = serde_json::to_string(task).map_err(unwritable)?;
+    let mark = serde_json::to_string(mark).map_err(unwritable)?;
+    // In front, so that all that follows is as in the record of the submission, and stands once where it stands in pieces.
+    Ok(format!("{{\"writer\":{mark},{}", &task[1..]))
 }
 
 /// What a subject of the queue names.
@@ -61,6 +60,8 @@ struct ByHand {
     timeout_ms: Option<Millis>,
     #[serde(default)]
     retry: Retry,
+    #[serde(default)]
+    budget: Budget,
     #[serde(default, deserialize_with = "TraceContext::read")]
     traceparent: Option<TraceContext>,
     from: Option<String>,
@@ -99,6 +100,7 @@ pub(super) fn read(subject: &str, body: &[u8], at: Millis) -> Result<Entry> {
         from: given.from,
         ..root
     };
+    let task = task.budgeted(given.budget);
     crate::facts::admit(&task)?;
     Ok(Entry { task, writer })
 }
@@ -119,6 +121,8 @@ mod tests {
             (Priority::High, 1_000, 1_000 + DEFAULT_DEADLINE_MS)
         );
         assert_eq!(entry.writer, "");
+        let budgeted = read(SUBJECT, br#"{"input":1,"budget":{"tasks":3,"wall_ms":500}}"#, 1_000).unwrap().task;
+        assert_eq!((budgeted.budget.tasks, budgeted.deadline), (Some(3), 1_500));
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Drop for Handover {
         runtime.spawn(async move {
             for Lease { fence, .. } in leases {
                 let delay = std::time::Duration::ZERO;
-                let back = GiveBack { fence, reason: Release::Drained, error: None, delay, agent: None };
+                let back = GiveBack { fence, reason: Release::Drained, error: None, delay, agent: None, begun: false };
                 // Replaced or cancelled meanwhile: then there is nothing to give back.
                 let _ = room.release(back).await;
             }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::{NodeName, TaskId};
 use crate::subject::CapabilityName;
-use crate::task::Task;
+use crate::task::{Status, Task};
 use crate::tasks::{Fence, LEASE, Revoked};
 
 /// A claim.
@@ -38,6 +38,8 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     claims: Mutex<HashMap<TaskId, Held>>,
+    /// Claims that are being written, which may be on record already.
+    begun: Mutex<HashMap<TaskId, usize>>,
     /// Messages that were given back with a delay, and when they are due.
     delayed: Mutex<HashMap<TaskId, Delayed>>,
 }
@@ -48,6 +50,24 @@ pub(super) struct Delayed {
     pub(super) due: Millis,
     pub(super) ack: String,
     pub(super) capability: CapabilityName,
+}
+
+/// A claim that is being written, for as long as this lives.
+pub(super) struct Beginning<'a> {
+    holdings: &'a Holdings,
+    task: &'a TaskId,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        let mut begun = self.holdings.begun();
+        if let Some(times) = begun.get_mut(self.task) {
+            *times -= 1;
+            if *times == 0 {
+                begun.remove(self.task);
+            }
+        }
+    }
 }
 
 /// What the next write of a claim has to know.
@@ -67,6 +87,22 @@ impl Holdings {
 
     fn delayed(&self) -> MutexGuard<'_, HashMap<TaskId, Delayed>> {
         self.delayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begun(&self) -> MutexGuard<'_, HashMap<TaskId, usize>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before a claim is written: between its record and [`take`](Self::take) others may read the one and ask for the
+    /// other.
+    pub(super) fn begin<'a>(&'a self, task: &'a TaskId) -> Beginning<'a> {
+        *self.begun().entry(task.clone()).or_default() += 1;
+        Beginning { holdings: self, task }
+    }
+
+    /// Whether a claim of this task is being written.
+    pub(super) fn begins(&self, task: &TaskId) -> bool {
+        self.begun().contains_key(task)
     }
 
     /// Takes a claim in. One of the same task that stood here was replaced.
@@ -114,6 +150,22 @@ impl Holdings {
         self.delayed().remove(task);
         if let Some(held) = self.claims().remove(task) {
             held.revoke.send_replace(Some(why));
+        }
+    }
+
+    /// Whether a claim stands here of a task somewhere below this one.
+    pub(super) fn is_above(&self, task: &TaskId) -> bool {
+        self.claims().values().any(|held| held.task.ancestors.contains(task))
+    }
+
+    /// Ends all claims that stand here of tasks below one that was cancelled. Their own ends follow, from the top down;
+    /// until then they must not record a success any more.
+    pub(super) fn revoke_below(&self, task: &TaskId) {
+        let mut claims = self.claims();
+        let below = claims.iter().filter(|(_, held)| held.task.ancestors.contains(task));
+        let below: Vec<TaskId> = below.map(|(id, _)| id.clone()).collect();
+        for held in below.iter().filter_map(|id| claims.remove(id)) {
+            held.revoke.send_replace(Some(Revoked::Ended(Status::Cancelled)));
         }
     }
 
@@ -181,5 +233,21 @@ impl Room {
             Ok(story) if story.last == 0 => Error::not_found(format!("task {task}")),
             Ok(story) => story.outcome.as_ref().map_or(Error::Replaced, facts::after),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_being_written_until_the_last_of_its_writers_is_done() {
+        let (holdings, task) = (Holdings::default(), TaskId::parse("t1").unwrap());
+        let (one, other) = (holdings.begin(&task), holdings.begin(&task));
+        assert!(holdings.begins(&task) && holdings.seen(&task).is_none());
+        drop(one);
+        assert!(holdings.begins(&task));
+        drop(other);
+        assert!(!holdings.begins(&task) && holdings.begun().is_empty());
     }
 }

@@ -64,14 +64,22 @@ impl Hub {
     }
 
     /// Listens to a run. What is stored after this returns is heard, because the server takes what we send in order.
-    pub(super) async fn listen(&self, run: &RunId) -> Result<Arc<Listening>> {
+    ///
+    /// Begun by itself: who asks may be polled by nobody for a while, and others wait in the same line.
+    pub(super) async fn listen(self: &Arc<Self>, run: &RunId) -> Result<Arc<Listening>> {
+        let (hub, run) = (self.clone(), run.clone());
+        let begun = tokio::spawn(async move { hub.begin(run).await });
+        begun.await.unwrap_or_else(|e| Err(Error::unavailable(format!("listening to a run: {e}"))))
+    }
+
+    async fn begin(&self, run: RunId) -> Result<Arc<Listening>> {
         let mut runs = self.runs.lock().await;
-        if let Some(listening) = runs.get(run).and_then(Weak::upgrade) {
+        if let Some(listening) = runs.get(&run).and_then(Weak::upgrade) {
             return Ok(listening);
         }
         runs.retain(|_, listening| listening.strong_count() > 0);
         let lost = |e: async_nats::SubscribeError| Error::unavailable(format!("{}: {e}", self.link.address));
-        let mut subscription = self.link.client.subscribe(names::done(run)).await.map_err(lost)?;
+        let mut subscription = self.link.client.subscribe(names::done(&run)).await.map_err(lost)?;
         let (hints, _) = broadcast::channel(BACKLOG);
         let (here, everywhere) = (hints.clone(), self.all.clone());
         let forwarding = tokio::spawn(async move {
@@ -86,7 +94,7 @@ impl Hub {
             }
         });
         let listening = Arc::new(Listening { hints, forwarding: forwarding.abort_handle() });
-        runs.insert(run.clone(), Arc::downgrade(&listening));
+        runs.insert(run, Arc::downgrade(&listening));
         Ok(listening)
     }
 }

@@ -14,6 +14,7 @@ use crate::id::TaskId;
 use crate::nats::names;
 use crate::nats::record::{LAPSED, Lapsed, Noted, STARTED, ending, parse_subject};
 use crate::queue::Spent;
+use crate::task::Status;
 use crate::tasks::Revoked;
 
 /// How often the queue is looked at for tasks that other processes have put there.
@@ -66,7 +67,7 @@ impl Room {
     async fn lapse(&self, held: Held) {
         let (id, mark) = (&held.task.id, self.mark());
         let by = self.link.node.clone();
-        let document = Lapsed { writer: mark.clone(), at: self.now(), node: Some(held.node.clone()), by };
+        let document = Lapsed { writer: mark.clone(), at: self.now(), node: Some(held.node.clone()), by, death: None };
         let appended = match text(&document) {
             Ok(document) => self.append_record(id, LAPSED, held.last, document, &mark).await,
             Err(error) => Err(error),
@@ -91,7 +92,9 @@ async fn hear(room: Weak<Room>, mut hints: broadcast::Receiver<Hint>) {
         };
         let Some(room) = room.upgrade() else { return };
         let matters = ending(&hint.kind).is_some() || matches!(hint.kind.as_str(), STARTED | LAPSED | "claimed");
-        if !matters || room.held.seen(&hint.task).is_none_or(|seen| hint.seq <= seen) {
+        let is_news = matters && room.held.seen(&hint.task).is_some_and(|seen| hint.seq > seen);
+        let ends_ours = || is_cancel(&hint) && room.held.is_above(&hint.task);
+        if !is_news && !ends_ours() {
             continue;
         }
         if let Err(error) = room.heard(&hint).await {
@@ -103,11 +106,18 @@ async fn hear(room: Weak<Room>, mut hints: broadcast::Receiver<Hint>) {
 impl Room {
     async fn heard(&self, hint: &Hint) -> Result<()> {
         let Some(raw) = self.link.at(names::RUNS, hint.seq).await? else { return Ok(()) };
+        if is_cancel(hint) {
+            self.held.revoke_below(&hint.task);
+        }
         if !self.is_ours(&mark_of(&raw)) {
             self.held.revoke(&hint.task, ending(&hint.kind).map_or(Revoked::Replaced, Revoked::Ended));
         }
         Ok(())
     }
+}
+
+fn is_cancel(hint: &Hint) -> bool {
+    ending(&hint.kind) == Some(Status::Cancelled)
 }
 
 /// Keeps the deadlines of all queued tasks. Several processes may do it at once: an outcome is recorded once.
@@ -122,10 +132,10 @@ async fn sweep(room: Weak<Room>) {
             tracing::debug!(%error, "parked tasks could not be looked at");
         }
         let now = at.now();
-        while let Some(task) = aside.due(now) {
-            if let Err(error) = at.expire(&task, 0).await {
-                tracing::warn!(%task, %error, "a parked task past its deadline could not be ended");
-                aside.later(now + crate::clock::millis(SWEEP_EVERY), task);
+        while let Some(seq) = aside.due(now) {
+            if let Err(error) = at.expire_parked(seq).await {
+                tracing::warn!(seq, %error, "a parked task past its deadline could not be ended");
+                aside.later(now + crate::clock::millis(SWEEP_EVERY), seq);
                 break;
             }
         }
@@ -169,13 +179,20 @@ impl Room {
             let page = self.link.page(names::RUNS, names::PARKED, aside.read_from(), PAGE).await?;
             let more = page.last().is_some_and(|raw| raw.pending > 0);
             for raw in page {
-                let deadline = serde_json::from_slice::<Noted>(&raw.body).ok().and_then(|noted| noted.deadline);
-                let task = parse_subject(&raw.subject).map(|(task, _)| task);
-                aside.read(raw.seq, deadline.zip(task));
+                aside.read(raw.seq, serde_json::from_slice::<Noted>(&raw.body).ok().and_then(|noted| noted.deadline));
             }
             if !more {
                 return Ok(());
             }
+        }
+    }
+
+    /// Ends the task that was parked with this record. Of a run that was removed there is none.
+    async fn expire_parked(&self, record: u64) -> Result<()> {
+        let raw = self.link.at(names::RUNS, record).await?;
+        match raw.as_ref().and_then(|raw| parse_subject(&raw.subject)) {
+            Some((task, _)) => self.expire(&task, 0).await,
+            None => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::TaskId;
 use crate::nats::js::Raw;
 use crate::nats::names;
-use crate::nats::record::{Claimed, Story};
+use crate::nats::record::Story;
 use crate::subject::CapabilityName;
 use crate::task::{Record, Status, Task};
 use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
@@ -20,14 +20,6 @@ use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
 const COUNTED: usize = 4_096;
 /// Tasks that one look takes in while a page of a list is gathered.
 const GATHER: usize = 512;
-
-/// A task that somebody holds.
-pub(super) struct InProgress {
-    pub(super) task: TaskId,
-    /// The sequence of its newest record.
-    pub(super) last: u64,
-    pub(super) held: Claimed,
-}
 
 impl Room {
     pub(super) async fn get(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskView>>> {
@@ -163,38 +155,48 @@ impl Room {
         Ok(Some(subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default()))
     }
 
-    /// The tasks that somebody holds, of those that stand in the queue from `from` on: as many as one look takes in, and
-    /// where the next begins.
-    pub(super) async fn in_progress(&self, from: u64) -> Result<(Vec<InProgress>, Option<u64>)> {
+    /// The tasks that somebody holds, or held when his process died, of those that stand in the queue at `from..=to`: as
+    /// many as one look takes in, and where the next begins.
+    pub(super) async fn in_progress(&self, from: u64, to: u64) -> Result<(Vec<(TaskId, Story)>, Option<u64>)> {
         let page = self.link.page(names::TASKS, "cb.v1.task.>", from, GATHER).await?;
-        let addresses = page.iter().filter_map(|raw| entry::address(&raw.subject).ok());
+        let addresses = page.iter().take_while(|raw| raw.seq <= to).filter_map(|raw| entry::address(&raw.subject).ok());
         let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
-        let (mut found, stories) = (Vec::new(), self.glance(&ids).await?);
-        for (task, Story { last, held, .. }) in ids.into_iter().zip(stories) {
-            found.extend(held.map(|held| InProgress { task, last, held }));
+        let stories = self.glance(&ids).await?;
+        let began = |(_, story): &(TaskId, Story)| story.held.is_some() || story.died.is_some();
+        let found = ids.into_iter().zip(stories).filter(began).collect();
+        Ok((found, page.last().filter(|last| last.pending > 0 && last.seq < to).map(|last| last.seq + 1)))
+    }
+
+    /// The last of the queued tasks that the server has handed out. What stands behind it nobody can have claimed, however
+    /// much that is.
+    pub(super) async fn handed_out_to(&self) -> Result<u64> {
+        let delivered = |info: &Value| info["delivered"]["stream_seq"].as_u64().unwrap_or_default();
+        Ok(self.consumers().await?.iter().map(delivered).max().unwrap_or_default())
+    }
+
+    /// What the server says of all queues of tasks.
+    async fn consumers(&self) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        loop {
+            let verb = format!("CONSUMER.LIST.{}", names::TASKS);
+            let said = self.link.api(&verb, json!({ "offset": all.len() })).await?;
+            let said = said.map_err(|e| e.into_error(names::TASKS))?;
+            let page = said["consumers"].as_array().map_or(&[][..], |consumers| consumers);
+            all.extend_from_slice(page);
+            if page.is_empty() || all.len() as u64 >= said["total"].as_u64().unwrap_or_default() {
+                return Ok(all);
+            }
         }
-        Ok((found, page.last().filter(|last| last.pending > 0).map(|last| last.seq + 1)))
     }
 
     async fn depth_by_consumers(&self) -> Result<Vec<(CapabilityName, Depth)>> {
         let mut depths: BTreeMap<CapabilityName, Depth> = BTreeMap::new();
-        let mut offset = 0;
-        loop {
-            let verb = format!("CONSUMER.LIST.{}", names::TASKS);
-            let said = self.link.api(&verb, json!({ "offset": offset })).await?;
-            let said = said.map_err(|e| e.into_error(names::TASKS))?;
-            let consumers = said["consumers"].as_array().map_or(&[][..], |consumers| consumers);
-            for info in consumers {
-                let filter = info["config"]["filter_subject"].as_str().unwrap_or_default();
-                let Some(Ok(capability)) = filter.split('.').nth(3).map(CapabilityName::from_token) else { continue };
-                let depth = depths.entry(capability).or_default();
-                depth.pending += info["num_pending"].as_u64().unwrap_or_default();
-                depth.in_progress += info["num_ack_pending"].as_u64().unwrap_or_default();
-            }
-            offset += consumers.len();
-            if consumers.is_empty() || offset as u64 >= said["total"].as_u64().unwrap_or_default() {
-                break;
-            }
+        for info in self.consumers().await? {
+            let filter = info["config"]["filter_subject"].as_str().unwrap_or_default();
+            let Some(Ok(capability)) = filter.split('.').nth(3).map(CapabilityName::from_token) else { continue };
+            let depth = depths.entry(capability).or_default();
+            depth.pending += info["num_pending"].as_u64().unwrap_or_default();
+            depth.in_progress += info["num_ack_pending"].as_u64().unwrap_or_default();
         }
         depths.retain(|_, depth| *depth != Depth::default());
         Ok(depths.into_iter().collect())

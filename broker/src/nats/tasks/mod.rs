@@ -8,11 +8,12 @@
 //! |---|---|
 //! | `room` | what the calls share: reading stories, appending, marks |
 //! | `submit`, `entry` | storing tasks; queue messages, also those put in by hand |
-//! | `desk`, `pull`, `prepare`, `handover` | claims: who waits, what is pulled for them, what becomes of it |
+//! | `desk`, `line`, `pull`, `prepare`, `handover` | claims: who waits, what is pulled for them, what becomes of it |
 //! | `held`, `keeper`, `deadlines` | the claims of this process; lapses, delays and deadlines |
 //! | `turn`, `children` | the writes of an attempt |
 //! | `park`, `join` | laying a task aside until others have ended, and waking it |
 //! | `end` | outcomes that no attempt writes: cancelled, expired, too many claims; retries |
+//! | `versions` | tasks that no claimer here may take, because another version began them |
 //! | `takeover` | going on with what a node held that is gone |
 //! | `hub`, `wait` | hints, and waiting for outcomes |
 //! | `look` | views for people |
@@ -27,6 +28,7 @@ mod held;
 mod hub;
 mod join;
 mod keeper;
+mod line;
 mod look;
 mod park;
 mod prepare;
@@ -35,6 +37,7 @@ mod room;
 mod submit;
 mod takeover;
 mod turn;
+mod versions;
 mod wait;
 
 use std::time::Duration;

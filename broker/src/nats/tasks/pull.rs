@@ -14,7 +14,7 @@ use crate::nats::link::{Link, fresh_boot, until_denied};
 use crate::nats::names;
 use crate::nats::options::REQUEST;
 use crate::subject::CapabilityName;
-use crate::task::Priority;
+use crate::task::{Priority, Version};
 
 /// How long a waiting pull stands at the server, at most: short, because a pull from before a pause of the consumer, or
 /// of the server, is never served. Each stands for another time between half of this and all of it: the server serves
@@ -33,6 +33,13 @@ pub(super) struct Pulled {
     /// Its place in the queue's stream.
     pub(super) seq: u64,
     pub(super) at: Millis,
+    /// How often it was handed out, by what the server says.
+    pub(super) deliveries: u32,
+    /// How many stood behind it that nobody has got yet.
+    pub(super) pending: u64,
+    pub(super) is_bulk: bool,
+    /// The version that began it, once that has been read.
+    pub(super) begun_by: Option<Version>,
 }
 
 /// What a pull brought.
@@ -152,8 +159,11 @@ fn pulled(message: Message) -> Option<Pulled> {
     let ack = message.reply?.to_string();
     let tokens: Vec<&str> = ack.split('.').collect();
     let skip = if tokens.len() >= 11 { 4 } else { 2 };
+    let deliveries = tokens.get(skip + 2)?.parse().ok()?;
     let seq = tokens.get(skip + 3)?.parse().ok()?;
     let nanos: u64 = tokens.get(skip + 5)?.parse().ok()?;
+    let pending = tokens.get(skip + 6).and_then(|pending| pending.parse().ok()).unwrap_or(0);
     let (subject, body) = (message.subject.to_string(), message.payload);
-    Some(Pulled { subject, body, ack, seq, at: nanos / 1_000_000 })
+    let is_bulk = super::entry::address(&subject).is_ok_and(|address| address.priority == Priority::Bulk);
+    Some(Pulled { subject, body, ack, seq, at: nanos / 1_000_000, deliveries, pending, is_bulk, begun_by: None })
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::desk::Desk;
 use super::held::Holdings;
 use super::hub::Hub;
+use super::versions::Versions;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::id::TaskId;
@@ -22,6 +23,7 @@ use crate::nats::names;
 use crate::nats::record::{Story, parse_subject};
 use crate::nats::seen::Seen;
 use crate::subject::CapabilityName;
+use crate::values;
 
 /// How long a write whose answer was lost is looked up and tried again.
 const PERSIST: Duration = Duration::from_secs(20);
@@ -30,7 +32,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How often copies of a stream are asked for what its leader has.
 pub(super) const LOOKS: usize = 200;
 /// Kinds of records of one task at most: how many tasks one look can hold.
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 /// The tasks of this wing. The last one that goes ends its helpers.
 pub(crate) struct TaskRoom(pub(super) Arc<Room>);
@@ -41,6 +43,7 @@ pub(crate) struct Room {
     seen: Arc<Seen>,
     writes: AtomicU64,
     pub(super) held: Holdings,
+    pub(super) versions: Versions,
     pub(super) hub: Arc<Hub>,
     pub(super) desks: Mutex<HashMap<CapabilityName, Arc<Desk>>>,
     /// Something changed that the keeper may have to look at.
@@ -66,6 +69,7 @@ impl TaskRoom {
             seen,
             writes: AtomicU64::new(0),
             held: Holdings::default(),
+            versions: Versions::default(),
             desks: Mutex::default(),
             stirred: Notify::new(),
             queued_here: Notify::new(),
@@ -149,7 +153,12 @@ impl Room {
         mark: &str,
     ) -> Result<Appended> {
         let (subject, filter) = (names::record(task, kind), names::records(task));
-        let body = self.link.pack(body, mark).await?;
+        let body = match kind {
+            // Agents write these for themselves and each other; a root and its outcome are read by everybody.
+            "step" | "effect" => self.link.pack_in(&task.run(), body, mark, values::INLINE).await?,
+            _ if !task.is_first_root() => self.link.pack_in(&task.run(), body, mark, values::INLINE).await?,
+            _ => self.link.pack(body, mark).await?,
+        };
         let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let stored = self.link.store_after(&subject, &filter, expected, body.clone()).await;

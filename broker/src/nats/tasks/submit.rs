@@ -19,6 +19,9 @@ use crate::nats::record::{SUBMITTED, Story, Submitted as Document};
 use crate::task::Task;
 use crate::tasks::Submitted;
 
+/// Children up to this size stand in their queue message, for workers of every kind: 32 KiB.
+const QUEUE_INLINE: usize = 32 << 10;
+
 /// What became of a queue message.
 #[derive(Clone, Debug)]
 pub(super) enum Queued {
@@ -92,7 +95,11 @@ impl Room {
     /// `Busy` when the queue is full; `Unknown` when no answer came.
     pub(super) async fn enqueue(&self, task: &Task) -> Result<Queued> {
         let (subject, mark) = (names::task(&task.capability, task.priority, &task.id), self.mark());
-        let body = self.link.pack(entry::write(task, &mark)?, &mark).await?;
+        let document = entry::write(task, &mark)?;
+        let body = match task.parent {
+            Some(_) => self.link.pack_in(&task.run, document, &mark, QUEUE_INLINE).await?,
+            None => self.link.pack(document, &mark).await?,
+        };
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", mark.as_str());
         match store_once(&self.link, &subject, &headers, &body).await.answer {

@@ -1,6 +1,7 @@
 //! Going on with what a node held that is gone.
 //!
-//! Its claims stand in the logs, each with where its queue message is given back. Ending a claim is an append like any
+//! Its claims stand in the logs, each with where its queue message is given back. With each goes on record how many others
+//! the node held, by which [suspects](suspect) are known. Ending a claim is an append like any
 //! other: of several that take over one does it, and a node that only seemed to be gone finds that it was replaced.
 //!
 //! A message that the server hands out a second time says nothing about its claim: the server forgets what it handed out
@@ -8,30 +9,31 @@
 //! to a node that is gone, or on a connection that broke, was never claimed, so no log tells of it: it is found among
 //! those that the server says it has handed out, and given back in the place of whoever has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::entry;
 use super::held::lapse;
-use super::look::InProgress;
 use super::room::{Appended, Room, TaskRoom, boot_of, text};
+use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::id::{NodeName, TaskId};
-use crate::nats::peers::HELD;
-use crate::nats::record::{Claimed, LAPSED, Lapsed};
+use crate::nats::peers::{BEGINS, HELD};
+use crate::nats::record::{Claimed, DeathNote, LAPSED, Lapsed, Story};
 use crate::nats::{names, provision};
 use crate::subject::CapabilityName;
-use crate::task::Priority;
+use crate::suspect;
+use crate::task::{Entry, Priority};
 use crate::tasks::Revoked;
 
 /// How long a holder may take to say whether it holds a task.
 const ANSWER: Duration = Duration::from_millis(250);
 /// How long a message is put aside whose holder did not answer.
 pub(super) const UNCLEAR: Duration = Duration::from_millis(500);
-/// How long after a look claims are ended by what it saw. Longer ago, this process was stopped or cut off meanwhile, and
-/// whoever was gone then may be back.
+/// How long a step may take on the way from seeing that somebody is gone to ending his claims. Where one took longer this
+/// process was stopped or cut off meanwhile, and whoever was gone then may be back.
 pub(in crate::nats) const FRESH: Duration = Duration::from_secs(1);
 /// Queue messages that are read at a time.
 const GATHER: usize = 512;
@@ -45,10 +47,14 @@ impl TaskRoom {
         self.0.take_over(node, gone).await
     }
 
-    /// Whether this process holds the task of that name.
-    pub(crate) fn holds(&self, name: &[u8]) -> bool {
+    /// What this process says of the task of that name: whether it holds it.
+    pub(crate) fn says_of(&self, name: &[u8]) -> &'static str {
         let task = std::str::from_utf8(name).ok().and_then(|name| TaskId::parse(name).ok());
-        task.is_some_and(|task| self.0.held.seen(&task).is_some())
+        match task.map(|task| self.0.stands(&task)) {
+            Some(Standing::Held) => HELD,
+            Some(Standing::Unclear) => BEGINS,
+            Some(Standing::Free) | None => "",
+        }
     }
 
     /// Gives back what was handed out of the capabilities that are served here and nobody has claimed. What somebody is
@@ -66,44 +72,70 @@ impl TaskRoom {
         Ok(())
     }
 
-    /// The nodes that hold anything, by what the logs say; workers of other kinds, which have no presence and lapse by
-    /// the server's own timer, are not among them.
-    pub(crate) async fn holders(&self) -> Result<BTreeSet<NodeName>> {
+    /// The incarnations of nodes that hold anything, by what the logs say; workers of other kinds, which have no presence
+    /// and lapse by the server's own timer, are not among them.
+    pub(crate) async fn holders(&self) -> Result<BTreeSet<(NodeName, u32)>> {
+        let to = self.0.handed_out_to().await?;
         let (mut holders, mut next) = (BTreeSet::new(), Some(1));
         while let Some(from) = next {
-            let (held, more) = self.0.in_progress(from).await?;
+            let (found, more) = self.0.in_progress(from, to).await?;
             next = more;
-            let ours = held.into_iter().filter(|one| boot_of(&one.held.writer).is_some());
-            holders.extend(ours.map(|one| one.held.node));
+            let held = found.into_iter().filter_map(|(_, story)| story.held);
+            holders.extend(held.filter_map(|held| Some((held.node, boot_of(&held.writer)?))));
         }
         Ok(holders)
     }
 }
 
+/// What a look at all claims found of a node that is gone.
+#[derive(Default)]
+struct Left {
+    tasks: Vec<TaskId>,
+    /// How many tasks each incarnation of it held; those too that somebody else has given back.
+    held: HashMap<u32, usize>,
+}
+
 impl Room {
     async fn take_over(&self, node: &NodeName, gone: impl Fn(u32) -> bool) -> Result<Vec<TaskId>> {
-        let (mut taken, mut next) = (Vec::new(), Some(1));
-        while let Some(from) = next {
-            let began = Instant::now();
-            let (held, more) = self.in_progress(from).await?;
-            next = more;
-            for InProgress { task, last, held } in held {
-                if held.node != *node || !boot_of(&held.writer).is_some_and(&gone) {
-                    continue;
-                }
-                if began.elapsed() > FRESH {
-                    return Err(Error::unavailable("it was looked for too long ago"));
-                }
-                let (mark, by) = (self.mark(), self.link.node.clone());
-                let document = Lapsed { writer: mark.clone(), at: self.now(), node: Some(held.node), by };
-                if let Appended::At(_) = self.append_record(&task, LAPSED, last, text(&document)?, &mark).await? {
-                    self.held.revoke(&task, Revoked::Replaced);
-                    self.nak(&held.ack, Duration::ZERO).await;
-                    taken.push(task);
-                }
+        let mut seen = Instant::now();
+        let left = self.left_by(node, &gone, &mut seen).await?;
+        let mut taken = Vec::new();
+        for task in left.tasks {
+            let mut story = self.story(&task).await?;
+            still_fresh(&mut seen)?;
+            let Some(held) = story.held.take().filter(|held| held.node == *node) else { continue };
+            let Some(boot) = boot_of(&held.writer).filter(|boot| gone(*boot)) else { continue };
+            let beside = left.held.get(&boot).map_or(0, |held| held - 1);
+            let (mark, at, by) = (self.mark(), self.now(), self.link.node.clone());
+            let (death, not_before) = note_of(&story, &held, beside, at).unzip();
+            let document = Lapsed { writer: mark.clone(), at, node: Some(held.node), by, death };
+            if let Appended::At(_) = self.append_record(&task, LAPSED, story.last, text(&document)?, &mark).await? {
+                self.held.revoke(&task, Revoked::Replaced);
+                let wait = not_before.map_or(0, |until: Millis| until.saturating_sub(at));
+                self.nak(&held.ack, Duration::from_millis(wait)).await;
+                taken.push(task);
             }
         }
         Ok(taken)
+    }
+
+    async fn left_by(&self, node: &NodeName, gone: &impl Fn(u32) -> bool, seen: &mut Instant) -> Result<Left> {
+        let to = self.handed_out_to().await?;
+        let (mut left, mut next) = (Left::default(), Some(1));
+        while let Some(from) = next {
+            let (found, more) = self.in_progress(from, to).await?;
+            still_fresh(seen)?;
+            next = more;
+            for (task, story) in found {
+                let holds = story.held.as_ref().filter(|held| held.node == *node);
+                let holds = holds.and_then(|held| boot_of(&held.writer)).filter(|boot| gone(*boot));
+                let held = story.died.as_deref().and_then(boot_of).filter(|boot| gone(*boot));
+                let Some(boot) = holds.or(held) else { continue };
+                *left.held.entry(boot).or_default() += 1;
+                left.tasks.extend(holds.map(|_| task));
+            }
+        }
+        Ok(left)
     }
 
     async fn rescue(&self, capability: &CapabilityName, urgency: Priority) -> Result<()> {
@@ -131,21 +163,52 @@ impl Room {
         Ok(())
     }
 
+    /// Whether this process works on a task. A claim that is being written may be on record, and may come to nothing.
+    fn stands(&self, task: &TaskId) -> Standing {
+        // In this order: once it is written it is held.
+        let begins = self.held.begins(task);
+        if self.held.seen(task).is_some() {
+            Standing::Held
+        } else if begins {
+            Standing::Unclear
+        } else {
+            Standing::Free
+        }
+    }
+
     /// What becomes of a message whose task is held by somebody.
     pub(super) async fn inquire(&self, task: &TaskId, held: &Claimed) -> Standing {
         let Some(boot) = boot_of(&held.writer) else { return Standing::Free };
         if boot == self.link.boot {
-            return if self.held.seen(task).is_some() { Standing::Held } else { Standing::Free };
+            return self.stands(task);
         }
         let (subject, question) = (names::control(&held.node, "alive"), task.to_string().into());
         match tokio::time::timeout(ANSWER, self.link.request(&subject, None, question)).await {
             Ok(Ok(answer)) if answer.payload == HELD => Standing::Held,
+            Ok(Ok(answer)) if answer.payload == BEGINS => Standing::Unclear,
             Ok(Ok(_)) => Standing::Free,
             // Whoever looks after it will find it gone; nobody may be left to do so.
             _ if held.since + lapse() <= self.now() => Standing::Free,
             _ => Standing::Unclear,
         }
     }
+}
+
+/// Looks whether a step that has ended was quick enough, and begins the next.
+fn still_fresh(seen: &mut Instant) -> Result<()> {
+    match std::mem::replace(seen, Instant::now()).elapsed() {
+        step if step > FRESH => Err(Error::unavailable("it was looked for too long ago")),
+        _ => Ok(()),
+    }
+}
+
+/// The record of a death for the log of a task that was held beside so many others, and when it may be handed out again.
+fn note_of(story: &Story, held: &Claimed, beside: usize, now: Millis) -> Option<(DeathNote, Millis)> {
+    let task = story.task.as_ref()?;
+    let entry = suspect::died(&story.log, &task.retry, held.node.clone(), beside, now);
+    let not_before = if let Entry::Died { not_before, .. } = entry { not_before } else { 0 };
+    let (n, capability, of) = (story.n() + 1, task.capability.clone(), held.writer.clone());
+    Some((DeathNote { n, capability, entry, of }, not_before))
 }
 
 /// Whether somebody works on a task.
@@ -155,6 +218,6 @@ pub(super) enum Standing {
     Held,
     /// Nobody does.
     Free,
-    /// Its holder does not answer.
+    /// Its holder does not answer, or is about to begin.
     Unclear,
 }

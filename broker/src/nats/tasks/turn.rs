@@ -133,10 +133,11 @@ impl Room {
     }
 
     pub(super) async fn release(&self, back: GiveBack) -> Result<()> {
-        let GiveBack { fence, reason, error, delay, agent } = back;
+        let (reason, delay) = (back.reason, back.delay);
+        let (fence, released) = back.record(self.now());
         let standing = self.claim_of(&fence).await?;
-        let not_before = facts::not_before(self.now(), delay);
-        self.write(&standing, vec![Entry::Released { reason, error, not_before, agent }]).await?;
+        let not_before = if let Entry::Released { not_before, .. } = &released { *not_before } else { 0 };
+        self.write(&standing, vec![released]).await?;
         self.held.let_go(&fence.task, fence.lease);
         let task = standing.task;
         if reason != Release::Declined && !delay.is_zero() {

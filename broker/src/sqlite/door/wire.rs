@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::id::TaskId;
 use crate::payload::Payload;
-use crate::state::{Expect, Key, Put, StateEntry, Write};
+use crate::state::{Author, Expect, Key, Put, StateEntry, Write};
 use crate::task::{Outcome, Task};
 use crate::tasks::{Recorded, Submitted};
 use crate::told::Told;
@@ -62,7 +62,7 @@ pub(in super::super) struct Writing {
     to: To,
     by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    task: Option<(TaskId, u32)>,
+    task: Option<Author>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::sum::{Fields, Sum, int, nat};
 use super::super::tasks::json;
+use super::super::values;
 use super::super::verify::Scan;
 use crate::clock::Millis;
 use crate::event::Event;
@@ -20,7 +21,9 @@ const PAGE: usize = 256;
 pub(in super::super) fn store(db: &Db, events: &[Event]) -> Done<()> {
     for page in events.chunk_by(|a, b| a.run == b.run).flat_map(|neighbours| neighbours.chunks(PAGE)) {
         let Some(first) = page.first() else { continue };
-        let (number, count, body) = (int(first.seq), int(page.len() as u64), json(&page)?);
+        let stored = |event: &Event| Ok(Event { payload: values::store(db, &event.payload)?, ..event.clone() });
+        let stored = page.iter().map(stored).collect::<Done<Vec<Event>>>()?;
+        let (number, count, body) = (int(first.seq), int(page.len() as u64), json(&stored)?);
         let run = first.run.as_ref().map(RunId::as_str);
         let crc = Sum::of("page").int(number).maybe(run).int(count).text(&body).crc();
         db.exec("INSERT INTO page VALUES(?1, ?2, ?3, ?4, ?5)", (number, run, count, &body, crc))?;
@@ -58,7 +61,7 @@ pub(super) fn read(conn: &Connection, filter: &EventFilter, from: u64, limit: us
             }
             next = event.seq + 1;
             if filter.passes(&event) {
-                found.push(event);
+                found.push(Event { payload: values::load(conn, event.payload)?, ..event });
             }
         }
     }

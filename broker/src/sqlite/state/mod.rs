@@ -15,7 +15,7 @@ mod snapshot;
 mod view;
 
 pub(super) use put::or_unknown;
-pub(super) use rows::{SCANS, is_gapless, newest};
+pub(super) use rows::{SCANS, history_scan, is_gapless, newest};
 pub(super) use snapshot::Snapshots;
 
 /// The room.

@@ -10,7 +10,7 @@ use super::{end, rows, submit};
 use crate::clock::millis;
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::task::{Entry, Record, Release};
+use crate::task::{Entry, Record};
 use crate::tasks::{Child, Fence, Finish, GiveBack, LEASE, Recorded};
 
 /// The claim holds for another lease.
@@ -42,16 +42,13 @@ pub(super) fn append(turn: &mut Turn<'_>, fence: &Fence, entries: &[Entry], chil
 
 /// Gives the task back to its queue.
 pub(super) fn release(turn: &mut Turn<'_>, back: &GiveBack) -> Done<Result<()>> {
-    let GiveBack { fence, reason, error, delay, agent } = back;
+    let (fence, released) = &back.clone().record(turn.now);
     let seq = match check(turn, fence)? {
         Ok(seq) => seq,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let not_before = facts::not_before(turn.now, *delay);
-    let entry = Entry::Released { reason: *reason, error: error.clone(), not_before, agent: agent.clone() };
-    record_all(turn, seq, fence, &[entry])?;
-    let free = *reason != Release::Retry;
-    turn.core.tasks.queue.release(&fence.task, fence.lease, free, not_before, turn.now);
+    record_all(turn, seq, fence, std::slice::from_ref(released))?;
+    turn.core.tasks.queue.release(&fence.task, fence.lease, released, turn.now);
     turn.core.tasks.put_down(turn.db, &fence.task)?;
     turn.news.let_go.push((fence.lease, None));
     Ok(Ok(()))

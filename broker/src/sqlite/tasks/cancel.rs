@@ -51,7 +51,7 @@ struct Tree {
 impl Tree {
     fn of(turn: &Turn<'_>, run: &RunId) -> Done<Self> {
         let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.run = ?1 ORDER BY t.seq");
-        let all = file::all(turn.db.conn(), sql, [run.as_str()], |row| rows::read_task(row, 0))?;
+        let all = file::all(turn.db.conn(), sql, [run.as_str()], |row| rows::read_task(turn.db.conn(), row, 0))?;
         let mut tree = Self { tasks: BTreeMap::new(), places: HashMap::new(), children: HashMap::new() };
         for Stored { seq, task } in all {
             if let Some(parent) = &task.parent {

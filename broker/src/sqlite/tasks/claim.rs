@@ -10,7 +10,8 @@ use super::{end, rows};
 use crate::clock::millis;
 use crate::facts;
 use crate::id::NodeName;
-use crate::queue::{Batch, Due, Taken, Want};
+use crate::queue::{Batch, Due, Spent, Taken, Want};
+use crate::suspect::{self, Death};
 use crate::task::{Entry, Record};
 use crate::tasks::{Claim, Fence, LEASE, Lease, MAX_CLAIM, Revoked};
 
@@ -26,9 +27,11 @@ pub(super) fn claim(turn: &mut Turn<'_>, claim: &Claim) -> Done<Claimed> {
     let want = Want {
         capability: claim.capability.clone(),
         slots: claim.slots.clamp(1, MAX_CLAIM),
+        bulk: claim.bulk,
         node: claim.node.clone(),
         declined: claim.declined.clone(),
         lease: millis(LEASE),
+        serving: claim.serving.clone(),
     };
     let batch = turn.core.tasks.queue.claim(&want, turn.now);
     let leases = hand_out(turn, &want.node, batch)?;
@@ -54,7 +57,8 @@ pub(in super::super) fn feed(turn: &mut Turn<'_>) -> Done<()> {
 pub(in super::super) fn pass_time(turn: &mut Turn<'_>) -> Done<()> {
     for due in turn.core.tasks.queue.due(turn.now) {
         match due {
-            Due::Expired(place) => end::spent(turn, &place, crate::queue::Spent::Expired)?,
+            Due::Expired(place) => end::spent(turn, &place, Spent::Expired)?,
+            Due::Unserved(place, version) => end::spent(turn, &place, Spent::Unserved(version))?,
             Due::Lapsed { task, lease } => {
                 turn.core.tasks.put_down(turn.db, &task)?;
                 turn.news.let_go.push((lease, Some(Revoked::Replaced)));
@@ -79,8 +83,8 @@ fn hand_to(turn: &mut Turn<'_>, ticket: Option<u64>, batch: Batch) -> Done<()> {
 }
 
 fn end_spent(turn: &mut Turn<'_>, batch: Batch) -> Done<Vec<Taken>> {
-    for (place, why) in &batch.spent {
-        end::spent(turn, place, *why)?;
+    for (place, why) in batch.spent {
+        end::spent(turn, &place, why)?;
     }
     Ok(batch.taken)
 }
@@ -89,7 +93,8 @@ fn hand_out(turn: &mut Turn<'_>, node: &NodeName, batch: Batch) -> Done<Vec<Leas
     let mut leases = Vec::with_capacity(batch.taken.len());
     for taken in end_spent(turn, batch)? {
         match begin(turn, node, &taken) {
-            Ok(lease) => leases.push(lease),
+            Ok(Begun::Attempt(lease)) => leases.push(*lease),
+            Ok(Begun::Deadly(deaths)) => end::deadly(turn, &taken, deaths)?,
             // Nothing is made of a damaged row, so this task can never be done: whoever waits for it is told.
             Err(Fault::Damaged { table, row }) => end::damaged(turn, &taken, &format!("row {row} of table {table}"))?,
             Err(fault) => return Err(fault),
@@ -98,9 +103,16 @@ fn hand_out(turn: &mut Turn<'_>, node: &NodeName, batch: Batch) -> Done<Vec<Leas
     Ok(leases)
 }
 
+/// What becomes of a task that was taken from the queue.
+enum Begun {
+    Attempt(Box<Lease>),
+    /// It is given up for these deaths.
+    Deadly(Vec<Death>),
+}
+
 /// Begins an attempt: reads all of it first, then records it.
-fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
-    let Taken { task: id, held, again } = taken;
+fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Begun> {
+    let Taken { task: id, held, again, version } = taken;
     let mirror = &turn.core.tasks;
     let Some(place) = mirror.queue.get(id) else { return Err(Fault::damaged("queue", id)) };
     let seq = place.item.seq;
@@ -109,8 +121,12 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
     // What was laid aside in its first claim counts as never handed out, and has a log.
     let again = *again || records > 0;
     let mut log = if again { rows::log(turn.db.conn(), seq, records)? } else { Vec::new() };
-    if again {
-        let entry = Entry::Claimed { attempt: held.attempt, node: node.clone() };
+    let deaths = suspect::deaths(&log);
+    if deaths.len() >= suspect::MAX_DEATHS {
+        return Ok(Begun::Deadly(deaths));
+    }
+    if again || version.is_some() {
+        let entry = Entry::Claimed { attempt: held.attempt, node: node.clone(), version: version.clone() };
         let record = Record { n: records + 1, at: turn.now, entry };
         rows::append(turn.db, seq, &record)?;
         log.push(record);
@@ -122,5 +138,5 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Lease> {
     let revoked = told.subscribe();
     turn.core.tasks.live.insert(held.lease, told);
     turn.happened(facts::started(&task, held.attempt, node));
-    Ok(Lease { task, attempt: held.attempt, log, fence, revoked })
+    Ok(Begun::Attempt(Box::new(Lease { task, attempt: held.attempt, log, fence, revoked })))
 }

@@ -9,9 +9,10 @@ use crate::clock::Millis;
 use crate::code;
 use crate::dead_letter::Reason;
 use crate::error::{Class, Remote};
-use crate::facts;
+use crate::facts::{self, Stood};
 use crate::payload::Payload;
 use crate::queue::{Place, Spent, Taken};
+use crate::suspect::Death;
 use crate::task::{Outcome, Status, Task};
 use crate::tasks::Revoked;
 
@@ -41,10 +42,24 @@ pub(super) fn spent(turn: &mut Turn<'_>, place: &Place, why: Spent) -> Done<()> 
         Err(Fault::Damaged { .. }) => stand_in(place, turn.now),
         read => read?,
     };
-    let (letter, outcome) = facts::spent(&task, &place.into(), why, turn.now);
+    give_up(turn, place, &task, &place.into(), why)
+}
+
+/// A task that was taken from the queue, and took its process down as often as it may.
+pub(super) fn deadly(turn: &mut Turn<'_>, taken: &Taken, deaths: Vec<Death>) -> Done<()> {
+    let Some(mut place) = turn.core.tasks.queue.get(&taken.task).cloned() else { return Ok(()) };
+    let task = turn.core.tasks.body(&taken.task, place.item.seq, turn.db.conn())?;
+    // Nobody has begun it this time.
+    place.item.claims -= 1;
+    place.held = None;
+    give_up(turn, &place, &task, &Stood { deaths, ..Stood::from(&place) }, Spent::Deadly)
+}
+
+fn give_up(turn: &mut Turn<'_>, place: &Place, task: &Task, stood: &Stood, why: Spent) -> Done<()> {
+    let (letter, outcome) = facts::spent(task, stood, why, turn.now);
     dead::store(turn, letter)?;
     let_go(turn, place, outcome.status);
-    record(turn, place, &task, outcome, None)
+    record(turn, place, task, outcome, None)
 }
 
 /// A task that somebody no longer wants.

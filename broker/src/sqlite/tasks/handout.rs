@@ -31,7 +31,14 @@ impl Drop for Handout {
     fn drop(&mut self) {
         let Some(writer) = (!self.leases.is_empty()).then(|| self.home.upgrade()).flatten() else { return };
         for Lease { fence, .. } in self.leases.drain(..) {
-            let back = GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None };
+            let back = GiveBack {
+                fence,
+                reason: Release::Drained,
+                error: None,
+                delay: Duration::ZERO,
+                agent: None,
+                begun: false,
+            };
             // A claim that holds no longer needs no giving back.
             writer.post(Cost::write(0), move |turn| attempt::release(turn, &back).map(|_| ()));
         }

@@ -15,7 +15,7 @@ use super::rows::{self, columns};
 use crate::clock::{Millis, millis};
 use crate::id::TaskId;
 use crate::queue::{ASIDE, Item, Limits, Queue, Want};
-use crate::task::Task;
+use crate::task::{BegunBy, Task};
 use crate::tasks::{LEASE, Lease, Revoked};
 
 /// Bytes of task inputs that are kept in memory; the others are read from the file when they are handed out.
@@ -68,6 +68,8 @@ impl Mirror {
     pub(in super::super) fn reload(&mut self, conn: &Connection, now: Millis) -> Done<()> {
         let mut queue = Queue::new(self.limits, self.queue.next_lease());
         let (mut kept, mut live, mut aside) = (Kept::default(), HashMap::new(), Vec::new());
+        // Of these, those that failed go behind all others; so they are read in after them.
+        let mut waited = Vec::new();
         let until = now.saturating_add(millis(LEASE));
         let sql = concat!(
             "SELECT ",
@@ -78,8 +80,18 @@ impl Mirror {
         );
         file::all(conn, sql, [], |row| {
             let queued = rows::read_queued(row, 0)?.ok_or_else(|| Fault::damaged("queue", "?"))?;
-            let stored = rows::read_task(row, 9)?;
-            let item = rows::item(&stored, &queued);
+            let stored = rows::read_task(conn, row, 9)?;
+            let mut item = rows::item(&stored, &queued);
+            if queued.records > 0 {
+                item.begun_by = match rows::begun_by(conn, stored.seq) {
+                    // Whoever claims it finds the damage, and sets the task aside with its reason.
+                    Err(Fault::Damaged { .. }) => BegunBy::default(),
+                    read => read?,
+                };
+                if queued.held.is_none() {
+                    item.begun_by.settle();
+                }
+            }
             kept.add(&item, stored.task, queued.records);
             match rows::held(&queued, until) {
                 Some(held) => {
@@ -91,11 +103,15 @@ impl Mirror {
                     if item.not_before == ASIDE {
                         aside.push((item.task.clone(), item.seq, queued.records));
                     }
-                    queue.enqueue(item, now);
+                    match item.not_before {
+                        0 | ASIDE => queue.enqueue(item, now),
+                        _ => waited.push(item),
+                    }
                 }
             }
             Ok(())
         })?;
+        waited.into_iter().for_each(|item| queue.enqueue(item, now));
         park::reload(conn, &mut queue, &aside, now)?;
         for (ticket, claimer) in &self.claimers {
             queue.park(*ticket, claimer.want.clone(), claimer.until);

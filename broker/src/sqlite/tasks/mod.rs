@@ -26,6 +26,7 @@ mod read;
 mod rows;
 mod submit;
 mod view;
+mod void;
 mod wait;
 
 pub(super) use cancel::retry;
@@ -33,7 +34,8 @@ use claim::Claimed;
 pub(super) use claim::{feed, pass_time};
 pub(super) use mirror::{Handed, Mirror};
 pub(super) use read::outcomes;
-pub(super) use rows::{SCANS, json, stand_somewhere, void_claims};
+pub(super) use rows::{SCANS, json, stand_somewhere};
+pub(super) use void::void_claims;
 pub(super) use wait::Waiters;
 
 /// Roughly what a row takes beside its body.

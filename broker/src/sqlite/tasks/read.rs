@@ -31,9 +31,9 @@ macro_rules! select_views {
     };
 }
 
-fn read_view(row: &Row<'_>, now: Millis) -> Done<TaskView> {
-    let Stored { seq, task } = rows::read_task(row, 0)?;
-    let (queued, ended) = (rows::read_queued(row, 7)?, rows::read_outcome(row, 16)?);
+fn read_view(conn: &Connection, row: &Row<'_>, now: Millis) -> Done<TaskView> {
+    let Stored { seq, task } = rows::read_task(conn, row, 0)?;
+    let (queued, ended) = (rows::read_queued(row, 7)?, rows::read_outcome(conn, row, 16)?);
     let held = queued.as_ref().and_then(|queued| queued.held.clone());
     let status = match (&ended, &queued, &held) {
         (Some(ended), ..) => ended.outcome.status,
@@ -58,7 +58,7 @@ fn read_view(row: &Row<'_>, now: Millis) -> Done<TaskView> {
 /// One task.
 pub(super) fn view(conn: &Connection, id: &TaskId, now: Millis) -> Done<Option<TaskView>> {
     let sql = concat!(select_views!(), "WHERE t.id = ?1");
-    file::one(conn, sql, [id.as_str()], |row| read_view(row, now))
+    file::one(conn, sql, [id.as_str()], |row| read_view(conn, row, now))
 }
 
 /// One page.
@@ -99,7 +99,7 @@ pub(super) fn page(conn: &Connection, filter: &TaskFilter, now: Millis) -> Done<
     let limit = if filter.limit == 0 { MAX_PAGE } else { filter.limit.min(MAX_PAGE) };
     let order = if filter.newest_first { "DESC" } else { "ASC" };
     sql.push_str(&format!("ORDER BY t.seq {order} LIMIT {limit}"));
-    file::all(conn, &sql, params_from_iter(values), |row| read_view(row, now))
+    file::all(conn, &sql, params_from_iter(values), |row| read_view(conn, row, now))
 }
 
 /// The outcomes that are there.

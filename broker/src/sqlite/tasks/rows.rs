@@ -7,13 +7,15 @@ use super::super::db::Db;
 use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::sum::{Fields, Sum, int, nat};
+use super::super::values;
 use super::super::verify::Scan;
 use crate::clock::Millis;
 use crate::error::Error;
 use crate::facts;
 use crate::id::{NodeName, TaskId};
+use crate::payload::Payload;
 use crate::queue::{Held, Item};
-use crate::task::{Outcome, Record, Task};
+use crate::task::{BegunBy, Entry, Outcome, Record, Task};
 
 /// The columns of a table, for a query in which it goes by its first letter.
 macro_rules! columns {
@@ -71,7 +73,11 @@ pub(in super::super) fn json(document: &impl Serialize) -> Done<String> {
 
 /// Stores a task unless its id is known; whether it was not.
 pub(super) fn insert_task(db: &Db, seq: u64, task: &Task) -> Done<bool> {
-    let (seq, body) = (int(seq), json(task)?);
+    let known = file::one(db.conn(), "SELECT seq FROM task WHERE id = ?1", [task.id.as_str()], |_| Ok(()))?;
+    if known.is_some() {
+        return Ok(false);
+    }
+    let (seq, body) = (int(seq), json(&Task { input: values::store(db, &task.input)?, ..task.clone() })?);
     let (id, run, capability) = (task.id.as_str(), task.run.as_str(), task.capability.as_str());
     let parent = task.parent.as_ref().map(TaskId::as_str);
     let crc = Sum::of("task").int(seq).text(id).text(run).maybe(parent).text(capability).text(&body).crc();
@@ -80,7 +86,14 @@ pub(super) fn insert_task(db: &Db, seq: u64, task: &Task) -> Done<bool> {
 }
 
 /// A task from the columns of its table, the first at `at`.
-pub(super) fn read_task(row: &Row<'_>, at: usize) -> Done<Stored> {
+pub(super) fn read_task(conn: &Connection, row: &Row<'_>, at: usize) -> Done<Stored> {
+    let Stored { seq, task } = read_stored(row, at)?;
+    let input = values::load(conn, task.input.clone())?;
+    Ok(Stored { seq, task: Task { input, ..task } })
+}
+
+/// The same, its input as it is stored.
+fn read_stored(row: &Row<'_>, at: usize) -> Done<Stored> {
     let mut fields = Fields::of("task", row, at);
     let seq = fields.nat()?;
     let (_id, _run, _parent, _capability) = (fields.text()?, fields.text()?, fields.maybe()?, fields.text()?);
@@ -91,20 +104,20 @@ pub(super) fn read_task(row: &Row<'_>, at: usize) -> Done<Stored> {
 /// A task by its id.
 pub(in super::super) fn task(conn: &Connection, id: &TaskId) -> Done<Option<Stored>> {
     let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.id = ?1");
-    file::one(conn, sql, [id.as_str()], |row| read_task(row, 0))
+    file::one(conn, sql, [id.as_str()], |row| read_task(conn, row, 0))
 }
 
 /// A task by its place, at which there has to be one.
 pub(super) fn task_at(conn: &Connection, seq: u64) -> Done<Task> {
     let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.seq = ?1");
-    let found = file::one(conn, sql, [int(seq)], |row| read_task(row, 0))?;
+    let found = file::one(conn, sql, [int(seq)], |row| read_task(conn, row, 0))?;
     found.map(|stored| stored.task).ok_or_else(|| Fault::damaged("task", seq))
 }
 
 /// The place of the newest task; 0 when there is none.
 pub(super) fn newest(conn: &Connection) -> Done<u64> {
     let sql = concat!("SELECT ", columns!(task), " FROM task t ORDER BY t.seq DESC LIMIT 1");
-    Ok(file::one(conn, sql, [], |row| read_task(row, 0))?.map_or(0, |stored| stored.seq))
+    Ok(file::one(conn, sql, [], |row| read_stored(row, 0))?.map_or(0, |stored| stored.seq))
 }
 
 /// Stores where an unfinished task stands, in the place of where it stood.
@@ -148,7 +161,8 @@ pub(super) fn delete_queued(db: &Db, seq: u64) -> Done<()> {
 /// Records how a task ended, once.
 pub(super) fn insert_outcome(db: &Db, seq: u64, ended: &Ended) -> Done<()> {
     let Ended { outcome, lease, attempts, records } = ended;
-    let (status, body) = (outcome.status.as_str(), json(outcome)?);
+    let stored = Outcome { output: values::store(db, &outcome.output)?, ..outcome.clone() };
+    let (status, body) = (outcome.status.as_str(), json(&stored)?);
     let (seq, at, lease) = (int(seq), int(outcome.finished_at), lease.map(int));
     let (attempts, records) = (i64::from(*attempts), int(*records));
     let sum = Sum::of("outcome").int(seq).text(status).int(at).maybe_int(lease).int(attempts).int(records);
@@ -159,7 +173,14 @@ pub(super) fn insert_outcome(db: &Db, seq: u64, ended: &Ended) -> Done<()> {
 }
 
 /// How a task ended, from the columns of its table; none when there is no row.
-pub(super) fn read_outcome(row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
+pub(super) fn read_outcome(conn: &Connection, row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
+    let Some(Ended { outcome, lease, attempts, records }) = read_ended(row, at)? else { return Ok(None) };
+    let output = values::load(conn, outcome.output.clone())?;
+    Ok(Some(Ended { outcome: Outcome { output, ..outcome }, lease, attempts, records }))
+}
+
+/// The same, its output as it is stored.
+fn read_ended(row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
     if row.get::<_, Option<i64>>(at)?.is_none() {
         return Ok(None);
     }
@@ -174,17 +195,28 @@ pub(super) fn read_outcome(row: &Row<'_>, at: usize) -> Done<Option<Ended>> {
 /// How a task ended; none when it has not, or is not known.
 pub(in super::super) fn outcome(conn: &Connection, id: &TaskId) -> Done<Option<Ended>> {
     let sql = concat!("SELECT ", columns!(outcome), " FROM task t JOIN outcome o ON o.seq = t.seq WHERE t.id = ?1");
-    Ok(file::one(conn, sql, [id.as_str()], |row| read_outcome(row, 0))?.flatten())
+    Ok(file::one(conn, sql, [id.as_str()], |row| read_outcome(conn, row, 0))?.flatten())
 }
 
 /// Appends to a task's log.
 pub(super) fn append(db: &Db, seq: u64, record: &Record) -> Done<()> {
-    let (seq, n, at, body) = (int(seq), int(record.n), int(record.at), json(&record.entry)?);
+    let entry = with_value(record.entry.clone(), |value| values::store(db, &value))?;
+    let (seq, n, at, body) = (int(seq), int(record.n), int(record.at), json(&entry)?);
     let crc = Sum::of("journal").int(seq).int(n).int(at).text(&body).crc();
     db.exec("INSERT INTO journal VALUES(?1, ?2, ?3, ?4, ?5)", (seq, n, at, &body, crc))?;
     Ok(())
 }
 
+/// An entry with something else in the place of its value, if it has one.
+fn with_value(entry: Entry, change: impl FnOnce(Payload) -> Done<Payload>) -> Done<Entry> {
+    Ok(match entry {
+        Entry::Step { name, value, input } => Entry::Step { name, value: change(value)?, input },
+        Entry::Effect { name, value } => Entry::Effect { name, value: change(value)? },
+        other => other,
+    })
+}
+
+/// A record, its value as it is stored.
 fn read_record(row: &Row<'_>) -> Done<Record> {
     let mut fields = Fields::of("journal", row, 0);
     let (_seq, n, at, body) = (fields.nat()?, fields.nat()?, fields.nat()?, fields.text()?);
@@ -195,10 +227,32 @@ fn read_record(row: &Row<'_>) -> Done<Record> {
 /// The log of the task at a place, oldest first, which has so many records.
 pub(super) fn log(conn: &Connection, seq: u64, records: u64) -> Done<Vec<Record>> {
     let sql = "SELECT seq, n, at, body, crc FROM journal WHERE seq = ?1 ORDER BY n";
-    let log = file::all(conn, sql, [int(seq)], read_record)?;
+    let log = file::all(conn, sql, [int(seq)], |row| {
+        let Record { n, at, entry } = read_record(row)?;
+        Ok(Record { n, at, entry: with_value(entry, |value| values::load(conn, value))? })
+    })?;
     // A record that is missing is as bad as one that was changed.
     let whole = log.len() as u64 == records && log.iter().zip(1..).all(|(record, n)| record.n == n);
     if whole { Ok(log) } else { Err(Fault::damaged("journal", seq)) }
+}
+
+/// Which version the task at a place stays with, as its log tells it; its claims and releases alone are read.
+pub(super) fn begun_by(conn: &Connection, seq: u64) -> Done<BegunBy> {
+    let sql = "SELECT seq, n, at, body, crc FROM journal WHERE seq = ?1
+               AND (body GLOB '{\"claimed\"*' OR body GLOB '{\"released\"*') ORDER BY n";
+    let mut begun = BegunBy::default();
+    let mut last = 0;
+    file::all(conn, sql, [int(seq)], |row| {
+        let Record { n, entry, .. } = read_record(row)?;
+        if n != last + 1 {
+            // What stands in between is the work of a handler.
+            begun.settle();
+        }
+        last = n;
+        begun.add(&entry);
+        Ok(())
+    })?;
+    Ok(begun)
 }
 
 /// The log of the task at a place, whether it has ended or not.
@@ -211,7 +265,7 @@ pub(super) fn whole_log(conn: &Connection, seq: u64) -> Done<Vec<Record>> {
         " FROM task t LEFT JOIN queue q ON q.seq = t.seq LEFT JOIN outcome o ON o.seq = t.seq WHERE t.seq = ?1"
     );
     let records = file::one(conn, sql, [int(seq)], |row| {
-        let (queued, ended) = (read_queued(row, 0)?, read_outcome(row, 9)?);
+        let (queued, ended) = (read_queued(row, 0)?, read_ended(row, 9)?);
         Ok(queued.map(|queued| queued.records).or(ended.map(|ended| ended.records)))
     })?;
     log(conn, seq, records.flatten().ok_or_else(|| Fault::damaged("queue", seq))?)
@@ -230,6 +284,7 @@ pub(super) fn item(stored: &Stored, queued: &Queued) -> Item {
         claims: queued.claims,
         free: queued.free,
         bytes: facts::admit(task).unwrap_or(0),
+        begun_by: BegunBy::default(),
     }
 }
 
@@ -239,43 +294,11 @@ pub(super) fn held(queued: &Queued, until: Millis) -> Option<Held> {
     Some(Held { lease, attempt: queued.attempts(), node, since, until })
 }
 
-/// Counts an opening of the store and takes back every claim of whoever owned it before: what was in progress is pending
-/// again, and the attempt that was begun counts. The number of this opening.
-pub(in super::super) fn void_claims(db: &Db) -> Done<u64> {
-    let opening = 1 + file::one(db.conn(), "SELECT name, value, crc FROM meta WHERE name = 'openings'", [], |row| {
-        let mut fields = Fields::of("meta", row, 0);
-        let (_name, value) = (fields.text()?, fields.text()?);
-        let row = fields.verify()?;
-        row.is(value.parse::<u64>().ok())
-    })?
-    .unwrap_or(0);
-    let value = opening.to_string();
-    let crc = Sum::of("meta").text("openings").text(&value).crc();
-    db.exec("INSERT OR REPLACE INTO meta VALUES('openings', ?1, ?2)", (&value, crc))?;
-    let sql = concat!(
-        "SELECT ",
-        columns!(task),
-        ", ",
-        columns!(queue),
-        " FROM queue q JOIN task t ON t.seq = q.seq WHERE q.node IS NOT NULL"
-    );
-    let held = file::all(db.conn(), sql, [], |row| {
-        let stored = read_task(row, 0)?;
-        let queued = read_queued(row, 7)?.ok_or_else(|| Fault::damaged("queue", stored.seq))?;
-        Ok((item(&stored, &queued), queued.records))
-    })?;
-    for (item, records) in held {
-        put_queued(db, &item, None, records)?;
-    }
-    db.commit()?;
-    Ok(opening)
-}
-
 /// All rows of tasks.
 pub(in super::super) const SCANS: &[Scan] = &[
-    (concat!("SELECT ", columns!(task), " FROM task t"), |row| read_task(row, 0).map(drop)),
+    (concat!("SELECT ", columns!(task), " FROM task t"), |row| read_stored(row, 0).map(drop)),
     (concat!("SELECT ", columns!(queue), " FROM queue q"), |row| read_queued(row, 0).map(drop)),
-    (concat!("SELECT ", columns!(outcome), " FROM outcome o"), |row| read_outcome(row, 0).map(drop)),
+    (concat!("SELECT ", columns!(outcome), " FROM outcome o"), |row| read_ended(row, 0).map(drop)),
     ("SELECT seq, n, at, body, crc FROM journal", |row| read_record(row).map(drop)),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::fault::Done;
+use super::super::fault::{Done, Fault};
 use super::super::turn::Turn;
 use super::park;
 use super::rows::{self, Ended};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::TaskId;
 use crate::queue::Item;
-use crate::task::Task;
+use crate::task::{BegunBy, Task};
 use crate::tasks::{Child, Submitted};
 
 /// How long a caller that meets a full queue should wait, in milliseconds.
@@ -51,6 +51,9 @@ pub(super) fn check_children(
             Ok(size) => size,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = facts::stored_with(child, turn.now) {
+            return Ok(Err(refusal));
+        }
         let twin = match seen.insert(&task.id, task) {
             Some(twin) => Some(facts::same_input(twin, task).map(|()| Submitted::Known)),
             None => known(turn, task)?,
@@ -70,11 +73,11 @@ pub(super) fn check_children(
 
 /// Stores a child of a turn that is not known yet.
 pub(super) fn store_child(turn: &mut Turn<'_>, child: &Child, bytes: usize) -> Done<()> {
-    match child {
-        Child::Queued(task) => store(turn, task, bytes).map(|_| ()),
-        Child::Skipped(task, why) => {
+    let task = child.task();
+    match facts::stored_with(child, turn.now).map_err(Fault::Told)? {
+        None => store(turn, task, bytes).map(|_| ()),
+        Some(outcome) => {
             let Some(seq) = insert(turn, task)? else { return Ok(()) };
-            let outcome = facts::skipped(task, why, turn.now);
             let ended = Ended { outcome, lease: None, attempts: 0, records: 0 };
             rows::insert_outcome(turn.db, seq, &ended)?;
             let outcome = ended.outcome;
@@ -98,6 +101,7 @@ pub(super) fn store(turn: &mut Turn<'_>, task: &Task, bytes: usize) -> Done<bool
         claims: 0,
         free: 0,
         bytes,
+        begun_by: BegunBy::default(),
     };
     turn.core.tasks.enqueue(item, task.clone(), turn.now);
     turn.core.tasks.put_down(turn.db, &task.id)?;

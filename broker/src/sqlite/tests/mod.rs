@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+mod died;
 mod two;
 
 use super::probe::{Fate, Point, Probe};
@@ -27,7 +28,15 @@ fn task(run: &str) -> Task {
 
 fn claim(slots: usize) -> Claim {
     let capability = CapabilityName::parse("text.count").unwrap();
-    Claim { capability, slots, node: NodeName::parse("n").unwrap(), wait: Duration::ZERO, declined: Vec::new() }
+    Claim {
+        capability,
+        slots,
+        bulk: slots,
+        node: NodeName::parse("n").unwrap(),
+        wait: Duration::ZERO,
+        declined: Vec::new(),
+        serving: None,
+    }
 }
 
 fn write(key: &str, value: u32) -> Write {
@@ -212,7 +221,7 @@ async fn a_task_with_a_damaged_log_is_set_aside_and_its_waiter_told() {
     let (bad, good) = (task("r1"), task("r2"));
     broker.tasks.submit(vec![bad.clone(), good.clone()]).await;
     let lease = broker.tasks.claim(claim(1)).await.unwrap().remove(0);
-    let step = crate::task::Entry::Step { name: "s".into(), value: json!(1).into() };
+    let step = crate::task::Entry::Step { name: "s".into(), value: json!(1).into(), input: None };
     broker.tasks.append(lease.fence.clone(), vec![step], Vec::new()).await.unwrap();
     damage(&path, "UPDATE journal SET body = replace(body, '1', '2')");
     drop((lease, broker));
@@ -271,7 +280,7 @@ async fn an_output_that_cannot_be_written_is_refused_alone() {
     let leases = broker.tasks.claim(claim(2)).await.unwrap();
     let last = |n: usize, output: crate::payload::Payload| {
         let outcome = Outcome { output, ..Outcome::of(&leases[n].task, Status::Completed, None, 5) };
-        let step = crate::task::Entry::Step { name: "s".into(), value: json!(1).into() };
+        let step = crate::task::Entry::Step { name: "s".into(), value: json!(1).into(), input: None };
         vec![Finish { fence: leases[n].fence.clone(), entries: vec![step], outcome, dead: None }]
     };
     let bad = broker.tasks.finish(last(0, crate::payload::Payload::of(Unwritable)));

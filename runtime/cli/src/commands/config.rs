@@ -29,7 +29,14 @@ pub(crate) struct Check {
 }
 
 /// What may be set in the environment beside the settings of a node.
-const VARIABLES: [&str; 2] = ["CALLBOARD_CONFIG", "CALLBOARD_LOG_FORMAT"];
+const VARIABLES: [&str; 6] = [
+    "CALLBOARD_CONFIG",
+    "CALLBOARD_HTTP_KEY",
+    "CALLBOARD_HTTP_KEY_FILE",
+    "CALLBOARD_LOG_FORMAT",
+    "CALLBOARD_PERSON",
+    "CALLBOARD_RECORD",
+];
 const PREFIX: &str = "CALLBOARD_";
 
 /// Runs `config check`. The environment has been checked before any command.
@@ -60,7 +67,7 @@ fn check(path: &Path) -> Result<Checked, Problems> {
     if NodeConfig::is_meant(&text) {
         let config = NodeConfig::from_toml(&file, &text)?;
         config.check_served(&file, &text)?;
-        let capabilities = config.serve.len() + config.teams.len();
+        let capabilities = config.serve.len() + config.teams.len() + config.agents.len();
         return Ok(Checked { file, is: Is::Pools(capabilities) });
     }
     let (doc, _) = file::read(path, None)?;
@@ -140,5 +147,18 @@ mod tests {
         assert_eq!(problem.fix.as_deref(), Some("name it CALLBOARD_STORE, or unset CALLBOARD_STROE"));
         assert!(unknown("CALLBOARD_STORE").is_none());
         assert!(unknown("PATH").is_none());
+    }
+
+    #[test]
+    fn every_variable_that_a_flag_reads_is_known() {
+        fn read(command: &clap::Command, into: &mut Vec<String>) {
+            into.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())));
+            command.get_subcommands().for_each(|command| read(command, into));
+        }
+        let mut names = Vec::new();
+        read(&<crate::args::Cli as clap::CommandFactory>::command(), &mut names);
+        assert!(names.iter().any(|name| name == "CALLBOARD_PERSON"), "{names:?}");
+        let unknown: Vec<_> = names.iter().filter(|name| unknown(name).is_some()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 }

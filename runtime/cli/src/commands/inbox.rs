@@ -93,7 +93,11 @@ async fn answer(of: &Answer, console: &Console) -> Done {
     let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or("somebody".into());
     let who = of.who.clone().unwrap_or_else(user);
     let id = asked.task.id.clone();
-    let recorded = match Inbox::of(&store.broker).answer(id.clone(), said.clone(), &who).await {
+    let answered = match store.nodes() {
+        Some(nodes) => nodes.answer(id.clone(), said.clone(), &who).await,
+        None => Inbox::of(&store.broker).answer(id.clone(), said.clone(), &who).await,
+    };
+    let recorded = match answered {
         Ok(recorded) => recorded,
         Err(Error::Conflict { .. }) => return Err(too_late(&find(&store, id.as_str()).await?).into()),
         Err(Error::Decode { what }) => {

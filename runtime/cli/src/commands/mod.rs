@@ -8,10 +8,15 @@ pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod inbox;
+#[cfg(feature = "mcp")]
+pub(crate) mod mcp;
 pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod provision;
 pub(crate) mod run;
+pub(crate) mod schedule;
+#[cfg(feature = "http")]
+pub(crate) mod serve;
 pub(crate) mod state;
 pub(crate) mod task;
 pub(crate) mod tree;

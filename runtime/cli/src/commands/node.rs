@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::console::{Console, Place};
 use crate::failure::Failure;
+use crate::models::Models;
 use crate::output::{Column, Done, Page, Show, answer, table, then, time};
 use crate::signals::Signals;
 use crate::{log, nodes, services};
@@ -52,6 +53,8 @@ pub(crate) struct Start {
     /// Under whose name they find them. Default: local
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
+    #[command(flatten)]
+    models: Models,
 }
 
 #[derive(Args, Debug)]
@@ -83,6 +86,7 @@ fn configured(of: &Start, console: &Console) -> Result<Config, Failure> {
         ("public", of.public.join(",")),
         ("owner", of.owner.clone().unwrap_or_default()),
     ];
+    typed.extend(of.models.typed());
     match &console.place {
         Place::Broker(remote) => {
             typed.push(("broker", remote.address.clone()));
@@ -106,7 +110,7 @@ async fn start(of: Start, console: &Console) -> Done {
     let signals = Signals::listen();
     let config = configured(&of, console)?;
     let address = config.broker.servers.join(",");
-    let asked = !config.serve.is_empty() || !config.teams.is_empty();
+    let asked = !config.serve.is_empty() || !config.teams.is_empty() || !config.agents.is_empty();
     let builder = Running::configured(config).verb("loglevel", log::set_level);
     let own = if asked { Vec::new() } else { services::on_a_broker() };
     let started = own.into_iter().fold(builder, |node, service| node.serve(service)).start().await;

@@ -1,6 +1,6 @@
 //! `callboard pool`: how many requests each capability can be at, over all nodes, and changing that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use callboard::broker::code;
 use callboard::broker::id::NodeName;
@@ -75,6 +75,7 @@ async fn pools(store: &Store) -> Result<Vec<Row>, Failure> {
         for capability in agent["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let row = pools.entry(capability.to_owned()).or_insert_with(|| Row::new(capability));
             row.nodes.extend(node.clone());
+            row.versions.extend(agent["version"].as_str().map(str::to_owned));
             row.workers += number("workers");
             row.slots += number("slots");
             row.running += number("running");
@@ -145,6 +146,8 @@ async fn keep(of: &Scale, nodes: &Nodes) -> Result<(), Failure> {
 struct Row {
     capability: String,
     nodes: Vec<String>,
+    /// Of the agents that have one.
+    versions: BTreeSet<String>,
     workers: u64,
     slots: u64,
     running: u64,
@@ -160,6 +163,7 @@ impl Row {
         Row {
             capability,
             nodes: Vec::new(),
+            versions: BTreeSet::new(),
             workers: 0,
             slots: 0,
             running: 0,
@@ -177,8 +181,9 @@ struct Pools(Vec<Row>);
 
 impl Show for Pools {
     fn text(&self, page: Page) -> String {
-        const COLUMNS: [Column; 7] = [
+        const COLUMNS: [Column; 8] = [
             Column::new("CAPABILITY"),
+            Column::new("VERSIONS").flexible().spare(4),
             Column::new("NODES").flexible().spare(3),
             Column::new("SLOTS").right(),
             Column::new("RUN").right(),
@@ -191,9 +196,17 @@ impl Show for Pools {
         }
         let row = |row: &Row| {
             let numbers = [row.slots, row.running, row.queued, row.done, row.failed].map(|n| n.to_string());
-            [vec![row.capability.clone(), row.nodes.join(", ")], numbers.to_vec()].concat()
+            let versions = row.versions.iter().cloned().collect::<Vec<_>>().join(", ");
+            [vec![row.capability.clone(), versions, row.nodes.join(", ")], numbers.to_vec()].concat()
         };
-        table(page, &COLUMNS, &self.0.iter().map(row).collect::<Vec<_>>())
+        let mut rows: Vec<Vec<String>> = self.0.iter().map(row).collect();
+        if self.0.iter().any(|row| !row.versions.is_empty()) {
+            return table(page, &COLUMNS, &rows);
+        }
+        // Where nobody has one, nobody need read of them.
+        rows.iter_mut().for_each(|row| drop(row.remove(1)));
+        let columns: Vec<Column> = COLUMNS.into_iter().enumerate().filter(|(n, _)| *n != 1).map(|(_, c)| c).collect();
+        table(page, &columns, &rows)
     }
 }
 

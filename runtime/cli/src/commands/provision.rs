@@ -75,6 +75,7 @@ impl Show for Provisioned {
             Made::Created => "created",
             Made::Updated => "changed",
             Made::Unchanged => "as it should be",
+            Made::Smaller => "smaller than asked: the server has no room for more (max_file_store)",
         };
         let line = |(name, how): &(String, Made)| page.field(name, 14, made(how));
         let streams: String = self.report.streams.iter().map(line).collect();

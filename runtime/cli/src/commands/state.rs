@@ -229,6 +229,9 @@ struct Row {
     by: String,
     at: String,
     task: Option<String>,
+    attempt: Option<u32>,
+    /// The record of the task that it came after.
+    record: Option<u64>,
 }
 
 impl Row {
@@ -243,7 +246,9 @@ impl Row {
             version: change.version,
             by: change.by.clone(),
             at: time::date(change.at),
-            task: change.task.as_ref().map(|(task, _)| task.to_string()),
+            task: change.task.as_ref().map(|by| by.task.to_string()),
+            attempt: change.task.as_ref().map(|by| by.attempt),
+            record: change.task.as_ref().map(|by| by.record).filter(|record| *record > 0),
         })
     }
 

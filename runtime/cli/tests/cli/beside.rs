@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::kit::{SLOW, World};
+use crate::kit::{Did, SLOW, World};
 
 fn world() -> World {
     let world = World::new();
@@ -79,6 +79,27 @@ fn a_second_run_is_worked_on_by_the_owner_and_taken_over_when_it_dies() {
     // Whoever takes over works on all that is queued, the first run too.
     world.run(&["workflow", "resume", "first"]);
     assert_eq!(world.json(&["task", "show", "first"])["status"], "completed");
+}
+
+/// The owner works on it with its own models, and for once `--model` was taken and did nothing.
+#[test]
+fn models_are_not_taken_for_a_run_that_another_process_works_on() {
+    let world = World::new();
+    world.file("slow.toml", SLOW.replace("1500", "60000"));
+    world.file("docs/otter.md", "The otter eats fish.\n");
+    let owner = world.start(&["run", "slow.toml", "--run", "first"]);
+    world.until("two tasks", || world.completed() == 2);
+    let ask = ["run", "--ask", "What does the otter eat?", "--sources", "docs"];
+    let model = ["--model", "openai/mock", "--model-url", "http://127.0.0.1:9/v1"];
+    let did = world.run(&[&ask[..], &model].concat());
+    assert_eq!(did.exit, 2, "{}", did.err);
+    let pid = owner.pid().to_string();
+    assert!(did.err.contains("--model is for a run of this process") && did.err.contains(&pid), "{}", did.err);
+    assert!(did.err.contains("--store PATH"), "{}", did.err);
+    let did = Did::of(world.command(&ask).env("CALLBOARD_MODEL", "ollama/mock").output().unwrap());
+    assert_eq!(did.exit, 0, "{}", did.err);
+    assert!(did.err.contains(&format!("that of process {pid}, which owns the store")), "{}", did.err);
+    owner.kill();
 }
 
 #[test]

@@ -209,7 +209,7 @@ impl Drop for Running {
 }
 
 impl Did {
-    fn of(output: Output) -> Did {
+    pub(crate) fn of(output: Output) -> Did {
         Did {
             exit: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -5,6 +5,11 @@ mod crash;
 mod errors;
 mod hints;
 mod inbox;
+mod keys;
 mod kit;
+#[cfg(feature = "genai")]
+mod provider;
+mod schedule;
 mod surroundings;
+mod travel;
 mod verbs;

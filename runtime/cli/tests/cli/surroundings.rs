@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::kit::World;
+use crate::kit::{GOOD, World};
 
 #[test]
 fn without_a_home_that_can_be_written_a_run_is_kept_in_memory_and_says_so() {
@@ -170,4 +170,34 @@ fn a_panic_of_an_agent_is_one_failed_task_and_no_backtrace() {
     assert_eq!(did.exit, 1, "{}", did.err);
     assert!(did.err.contains("error[CB0005]: diag.echo crashed: panicked: diag.echo was told to panic"), "{}", did.err);
     assert!(!did.err.contains("panicked at") && !did.err.contains("backtrace"), "{}", did.err);
+}
+
+/// What has no price costs nothing, so a run with `--budget cost=1.5` and such a model never stopped for its cost.
+#[test]
+fn a_budget_in_cost_is_refused_for_a_model_without_a_price_and_a_file_sets_one() {
+    let world = World::new();
+    world.file("docs/otter.md", "The otter eats fish.\n");
+    let mut node = "[models]\ndefault = \"openai/mock\"\nurl = \"http://127.0.0.1:9/v1\"\n".to_owned();
+    node += "[models.roles]\nqa = \"ollama/own\"\n[models.prices]\n\"openai/mock\" = { input = 1, output = 2 }\n";
+    world.file("node.toml", &node);
+    let run = ["run", "--ask", "What does the otter eat?", "--sources", "docs", "--budget", "cost=1.5"];
+    let refused = |more: &[&str], name: &str| {
+        let did = world.run(&[&run[..], more].concat());
+        assert_eq!((did.exit, did.err.matches("which has no price").count()), (2, 1), "{}", did.err);
+        assert!(did.err.contains(name) && did.err.contains("[models.prices]"), "{}", did.err);
+    };
+    refused(&["--model", "openai/gpt-5", "--model-url", "http://127.0.0.1:9/v1"], "openai/gpt-5");
+    refused(&["--config", "node.toml"], "ollama/own");
+    let file = |name: &str, budget: &str| world.file(name, format!("{node}[budget]\n{budget}\n"));
+    file("cost.toml", "cost = 1.5");
+    for command in [&run[..5], &["serve", "--http", "127.0.0.1:0"], &["mcp"]] {
+        let did = world.run(&[command, &["--config", "cost.toml"]].concat());
+        assert!(did.exit == 2 && did.err.contains("which has no price"), "{command:?}: {}", did.err);
+    }
+    assert!(!world.path().join("store.db").exists(), "refused before anything is opened");
+    world.file("node.toml", node.clone() + "\"ollama/own\" = { input = 0, output = 0 }\n");
+    world.file("good.toml", GOOD);
+    let did = world.run(&["run", "good.toml", "--budget", "cost=1.5", "--config", "node.toml"]);
+    assert_eq!(did.exit, 0, "{}", did.err);
+    assert_eq!(world.run(&["run", "good.toml", "--config", "nowhere.toml"]).exit, 2);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{BAD, Did, SLOW, World, same};
+use crate::kit::{BAD, Did, GOOD, SLOW, World, same};
 
 #[test]
 fn a_question_is_answered_with_its_sources() {
@@ -23,7 +23,11 @@ fn a_question_is_answered_with_its_sources() {
 fn the_json_of_a_question_has_what_is_promised_and_nothing_else() {
     let world = World::with_runs();
     let brief = world.json(&["run", "--ask", "What does the otter eat?", "--sources", "docs"]);
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |value: &Value| {
+        let mut keys = value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        keys.sort_unstable();
+        keys
+    };
     let mut expected =
         ["run", "status", "engine", "brief", "claims", "coverage", "not_found", "dropped", "tasks", "metrics"];
     expected.sort_unstable();
@@ -331,4 +335,26 @@ fn a_run_that_is_not_done_in_time_ends_with_4() {
     let did = world.run(&["run", "slow.toml", "--deadline", "500ms"]);
     assert_eq!(did.exit, 4, "{}", did.err);
     assert!(did.err.contains("error[CB0014]"), "{}", did.err);
+}
+
+#[test]
+fn a_run_has_the_budget_that_it_is_given_and_says_what_ran_out() {
+    let world = World::new();
+    world.file("good.toml", GOOD);
+    world.file("slow.toml", SLOW);
+    world.file("tight.toml", GOOD.replace("[inputs]", "[budget]\ntasks = 1\n[inputs]"));
+    for (words, exit, said) in [
+        (&["run", "good.toml", "--budget", "tasks=2,wall=1m"][..], 0, ""),
+        (&["run", "good.toml", "--budget", "tasks=1"], 1, "1 tasks"),
+        (&["run", "tight.toml"], 1, "1 tasks"),
+        (&["run", "tight.toml", "--budget", "tasks=2"], 0, ""),
+        (&["run", "slow.toml", "--budget", "wall=400ms"], 4, "400 milliseconds of wall time"),
+        (&["task", "submit", "diag.echo", "--budget", "wall=1h", "--wait", "--input", "{\"text\":\"x\"}"], 0, ""),
+        (&["run", "good.toml", "--budget", "taks=1"], 2, "a budget has no \"taks\""),
+    ] {
+        let did = world.run(words);
+        assert_eq!(did.exit, exit, "{words:?}: {}", did.err);
+        let told = did.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(said) && (exit != 1 || told.contains("CB0035")), "{words:?}: {told}");
+    }
 }

@@ -14,7 +14,7 @@ use callboard_broker::subject::CapabilityName;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::{Joined, prompts};
+use super::{Joined, answers, prompts};
 use crate::Node;
 use crate::node::Inner;
 use crate::settings::node::{Address, Config};
@@ -22,7 +22,7 @@ use crate::settings::node::{Address, Config};
 /// The connection, and what others reach this node by.
 pub(in crate::node) struct Place {
     pub(super) wing: Wing,
-    reached: Mutex<Option<(Control, JoinHandle<()>)>>,
+    reached: Mutex<Option<(Control, [JoinHandle<()>; 2])>>,
     door: OnceLock<Outside>,
 }
 
@@ -46,7 +46,7 @@ impl Place {
         }
         let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((control, following)) = reached {
-            following.abort();
+            following.iter().for_each(JoinHandle::abort);
             drop(control);
         }
         self.wing.messages.leave().await;
@@ -56,7 +56,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some((_, following)) = self.reached.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            following.abort();
+            following.iter().for_each(JoinHandle::abort);
         }
     }
 }
@@ -119,6 +119,8 @@ pub(in crate::node) async fn show(node: &Node, config: &Config) -> Result<()> {
             resize(&Node { inner }, &sizes).await;
         }
     });
+    let answers = tokio::spawn(answers::serve(&node.inner.hub, &link).await?);
+    let following = [following, answers];
     *place.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some((control, following));
     if let Some(door) = prompts::open(&node.inner.hub, &link, config).await? {
         // A node is shown once.

@@ -10,7 +10,7 @@ fn presence(name: &str, boot: u32, since: Millis) -> Presence {
 
 fn served(boot: u32, slots: u32) -> Option<Served> {
     let x = CapabilityName::parse("x").unwrap();
-    Some(Served { boot, capabilities: [(x, slots)].into(), agents: vec!["clerk".into()] })
+    Some(Served { boot, capabilities: [(x, slots)].into(), agents: vec!["clerk".into()], ..Served::default() })
 }
 
 fn x() -> Address {

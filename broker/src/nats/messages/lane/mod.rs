@@ -162,6 +162,13 @@ impl<W> Lane<W> {
         }
     }
 
+    /// The time for whoever adds to the open frame: that of its beginning, if it may go at once. The clock is asked
+    /// for a frame and not for each record.
+    pub(crate) fn moment(&self) -> Instant {
+        let goes = self.state == State::Open && self.out.has_window();
+        self.out.since().filter(|_| goes).unwrap_or_else(Instant::now)
+    }
+
     /// Takes a question or a notification; its number and whether it opened a frame, which its sender then sends.
     pub(crate) fn post(&mut self, post: Post<'_>, waiter: W, now: Instant) -> Result<(u64, bool), (W, End)> {
         match self.state {

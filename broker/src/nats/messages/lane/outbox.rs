@@ -20,7 +20,7 @@ pub(super) const MAX_BYTES: usize = 8 << 20;
 pub(super) const MAX_WAITING: usize = 16_384;
 
 /// Frames whose room is kept for those to come.
-const SPARE: usize = 4;
+const SPARE: usize = 16;
 
 /// The frame that is being filled. Its head is written when it is sent.
 #[derive(Debug)]
@@ -106,9 +106,9 @@ impl Outbox {
             self.seal(false);
         }
         let opens = self.open.is_none();
-        let spare = &mut self.spare;
+        let (spare, busy) = (&mut self.spare, self.waiting > 0);
         self.open.get_or_insert_with(|| Open {
-            bytes: blank(spare.pop()),
+            bytes: blank(spare.pop(), busy),
             records: 0,
             first: 0,
             asks: 0,
@@ -162,6 +162,11 @@ impl Outbox {
 
     pub(super) fn has_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// When the open frame was begun.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.since)
     }
 
     /// Whether a frame is ready and may go.
@@ -308,9 +313,10 @@ impl Sealed {
     }
 }
 
-/// The beginning of a frame, its head still to be written.
-fn blank(spare: Option<Vec<u8>>) -> Vec<u8> {
-    let mut bytes = spare.unwrap_or_default();
+/// The beginning of a frame, its head still to be written. On a busy lane it gets its whole room at once: to grow into
+/// it record by record costs more than to send it.
+fn blank(spare: Option<Vec<u8>>, busy: bool) -> Vec<u8> {
+    let mut bytes = spare.unwrap_or_else(|| Vec::with_capacity(if busy { FRAME } else { HEAD }));
     bytes.clear();
     bytes.resize(HEAD, 0);
     bytes

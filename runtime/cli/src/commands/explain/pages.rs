@@ -35,9 +35,11 @@ topics! {
     "inbox": "person, people, human, ask a person, approve, approval, question, in doubt, effect, twice, side effect";
     "models": "api key, OpenAI, Anthropic, Claude, GPT, Ollama, LLM, language model, tokens, cost, extractive engine";
     "resume": "crash, kill, restart, continue, power failure, twice, exactly once, interrupted, ctrl-c, recover";
+    "schedules": "cron, timer, later, delay, every day, nightly, periodic, recurring, at a time, missed";
     "sources": "documents, files, folder, PDF, website, web page, URL, HTML, Markdown, csv, ask a question, brief";
     "state": "share data between agents, memory, compare and set, CAS, version, lock, variable, key value";
     "store": "database, SQLite, file, data directory, disk, backup, where is it stored, two processes, in memory";
+    "tools": "function calling, MCP, fetch, filesystem, prompt injection, granted, SSRF";
     "tree": "supervisor, supervision, OTP, restart strategy, one_for_all, intensity, hierarchy, actor";
     "workflow": "DAG, pipeline, graph, TOML, depends_on, template, inputs, parallel, steps";
 }

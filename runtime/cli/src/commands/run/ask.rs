@@ -3,6 +3,7 @@
 use std::path::{Path, absolute};
 
 use callboard::agents::source::{Limits, is_url, pack};
+use callboard::broker::budget::Budget;
 use callboard::broker::code;
 use callboard::broker::payload::Payload;
 use callboard::broker::problem::{Problem, Problems, closest};
@@ -31,7 +32,8 @@ pub(super) fn job(question: &str, sources: &[String]) -> Result<Job, Failure> {
     }
     let sources = problems.or(found)?;
     let question = question.trim().to_owned();
-    Ok(Job { capability: EXECUTIVE.id(), input: Payload::of(Inquiry { question, sources }) })
+    let input = Payload::of(Inquiry { question, sources });
+    Ok(Job { capability: EXECUTIVE.id(), input, budget: Budget::default() })
 }
 
 fn place(source: &str) -> Result<String, Problem> {

@@ -3,6 +3,7 @@
 use callboard::broker::task::{Outcome, Status};
 use callboard::broker::tasks::TaskView;
 use callboard::exit::Exit;
+use callboard::llm::ModelUse;
 use callboard::team::{self, Completeness, Engine, Reading};
 use serde::Serialize;
 
@@ -20,6 +21,8 @@ pub(super) struct Brief {
     run: String,
     status: String,
     engine: Engine,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<ModelUse>,
     brief: String,
     claims: Vec<Claim>,
     coverage: f32,
@@ -70,6 +73,7 @@ impl Brief {
                 (status, _) => status.to_string(),
             },
             engine: made.engine,
+            models: made.models.clone(),
             brief: made.brief.clone(),
             claims: made.claims.iter().map(Claim::from).collect(),
             coverage: made.coverage,
@@ -147,11 +151,30 @@ impl Brief {
             ));
         }
         let covered = if self.coverage < COVERED { ": the sources do not cover it" } else { "" };
-        let engine = "extractive engine, every sentence a quote";
+        let engine = match self.engine {
+            Engine::Extractive => "extractive engine, every sentence a quote",
+            Engine::Model => "written by a model, every sentence checked against its source",
+        };
         remarks.push(("coverage", format!("{:.2} of the question{covered}; {engine}", self.coverage)));
+        remarks.extend(self.models.iter().map(|used| ("model", line(used))));
         remarks.push(("figures", self.metrics.line()));
         remarks
     }
+}
+
+/// `openai/gpt-5 as content.writer: 2 calls, 812 tokens in, 96 out, cost 0.001975`.
+fn line(used: &ModelUse) -> String {
+    let ModelUse { role, model, calls, input_tokens, output_tokens, cost_micros, cached } = used;
+    let known = match cached {
+        0 => String::new(),
+        n => format!(" ({n} from the cache)"),
+    };
+    let calls = format!("{}{known}", count(*calls as usize, "call"));
+    let cost = match cost_micros {
+        0 => String::new(),
+        micros => format!(", cost {}.{:06}", micros / 1_000_000, micros % 1_000_000),
+    };
+    format!("{model} as {role}: {calls}, {input_tokens} tokens in, {output_tokens} out{cost}")
 }
 
 impl Show for Brief {

@@ -39,7 +39,8 @@ pub(super) fn job(path: &Path, inputs: &[String], served: &[String]) -> std::res
         }
     };
     let capability: CapabilityName = WORKFLOW.id();
-    Ok(Job { capability, input: Payload::of(doc) })
+    let budget = doc.budget.budget();
+    Ok(Job { capability, input: Payload::of(doc), budget })
 }
 
 /// What a run of anything but a question gave.

@@ -6,7 +6,9 @@ mod flow;
 
 use std::path::PathBuf;
 
+use callboard::BudgetDoc;
 use callboard::broker::Broker;
+use callboard::broker::budget::Budget;
 use callboard::broker::clock::millis;
 use callboard::broker::code;
 use callboard::broker::id::RunId;
@@ -24,6 +26,7 @@ use clap::Args;
 use crate::console::{Console, Place};
 use crate::failure::{Failure, problem_of};
 use crate::ids::{self, short};
+use crate::models::{self, Here};
 use crate::output::{Done, answer, then};
 use crate::store::Store;
 use crate::work::{self, Ended};
@@ -44,15 +47,23 @@ pub(crate) struct Run {
     /// Where to look: folders, files, SQLite databases, http(s) addresses
     #[arg(long, value_name = "PATH|URL", num_args = 1.., requires = "ask")]
     sources: Vec<String>,
+    #[command(flatten)]
+    here: Here,
     /// End with 5 when the result is less than was asked for
     #[arg(long)]
     strict: bool,
+    /// Stay while only people are waited for, instead of ending with 6
+    #[arg(long)]
+    stay: bool,
     /// A name for the run instead of a new id; a run of this name that is there is joined
     #[arg(long = "run", value_name = "NAME")]
     id: Option<String>,
-    /// How long the whole run may take, such as 90s or 2h; then it ends with 4. Default 24h
+    /// How long the whole run may take, such as 90s or 2h; then it ends with 4. Default: the wall time of its budget, or 24h
     #[arg(long, value_name = "TIME")]
     deadline: Option<Period>,
+    /// What it may use, such as tasks=100,steps=500,tokens=20000,cost=1.5,wall=10m; over the workflow's own
+    #[arg(long, value_name = "LIMITS", default_value = "", hide_default_value = true)]
+    budget: BudgetDoc,
 }
 
 /// What is to be run.
@@ -60,10 +71,14 @@ pub(crate) struct Run {
 struct Job {
     capability: CapabilityName,
     input: Payload,
+    /// What the workflow says that it may use.
+    budget: Budget,
 }
 
 /// Runs it.
 pub(crate) async fn run(of: Run, console: &Console) -> Done {
+    let console = &of.here.over(console)?;
+    models::priced(&of.budget, console)?;
     // What is typed wrong is told before anything is opened; what a broker's nodes serve, only they know.
     let far = match console.place {
         Place::Broker(_) => Some(console.work().await?),
@@ -71,7 +86,10 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
     };
     let served = match &far {
         Some(store) => store.served().await?,
-        None => services::capabilities(),
+        None => {
+            let own = console.config.agents.keys().map(ToString::to_string);
+            own.chain(services::capabilities()).collect()
+        }
     };
     let job = match (&of.ask, &of.file) {
         (Some(question), _) => ask::job(question, &of.sources)?,
@@ -83,14 +101,18 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
         None => RunId::fresh(),
     };
     console.out.note(&format!("run     {run}"));
-    if job.capability.as_str() == EXECUTIVE.name() {
-        let engine = "extractive: it quotes your documents and writes nothing of its own";
-        console.out.note(&console.out.page.field("engine", 7, engine));
-    }
     let mut store = match far {
         Some(store) => store,
         None => console.work().await?,
     };
+    if let Some(owner) = store.owner() {
+        let why = format!("process {owner} owns {} and works on it with its own", console.place);
+        of.here.refuse(&why, "leave it out, wait until that process has ended, or use another store: --store PATH")?;
+    }
+    if job.capability.as_str() == EXECUTIVE.name() {
+        let engine = models::engine(&console.config.models, &store);
+        console.out.note(&console.out.page.field("engine", 7, &engine));
+    }
     require(&store, console, &job.capability).await?;
     let job = ask::sent(job, &store, console).await?;
     let mut task = Task {
@@ -100,10 +122,11 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
     if let Some(limit) = of.deadline {
         task.deadline = task.created_at.saturating_add(millis(limit.length()));
     }
+    let task = task.budgeted(of.budget.budget().or(job.budget).or(console.config.budget.budget()));
     submit(&store.broker, task).await?;
     let root = ids::root(&store.broker, &run).await?;
     let root = root.map_or_else(|| callboard::broker::id::TaskId::root(&run), |view| view.task.id);
-    let ended = work::until_end(console, &mut store, &run, &root).await?;
+    let ended = work::until_end(console, &mut store, &run, &root, of.stay).await?;
     report(console, &store, ended, of.strict).await
 }
 

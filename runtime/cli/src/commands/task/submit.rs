@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use callboard::BudgetDoc;
 use callboard::broker::clock::millis;
 use callboard::broker::code;
 use callboard::broker::id::RunId;
@@ -46,9 +47,12 @@ pub(crate) struct Submit {
     /// How long one attempt may take
     #[arg(long, value_name = "TIME")]
     timeout: Option<Period>,
-    /// How long all attempts may take. Default 24h
+    /// How long all attempts may take. Default: the wall time of its budget, or 24h
     #[arg(long, value_name = "TIME")]
     deadline: Option<Period>,
+    /// What it and all below it may use, such as tasks=100,steps=500,tokens=20000,cost=1.5,wall=10m
+    #[arg(long, value_name = "LIMITS", default_value = "", hide_default_value = true)]
+    budget: BudgetDoc,
     /// Work on it here unless somebody does, and print its result
     #[arg(long)]
     wait: bool,
@@ -90,7 +94,7 @@ pub(super) async fn submit(of: Submit, console: &Console) -> Done {
     let known = run::submit(&store.broker, task).await? == Submitted::Known;
     if of.wait {
         console.out.note(&format!("run     {run}"));
-        let ended = work::until_end(console, &mut store, &run, &id).await?;
+        let ended = work::until_end(console, &mut store, &run, &id, false).await?;
         return run::report(console, &store, ended, false).await;
     }
     let status =
@@ -126,7 +130,8 @@ fn document(of: &Submit, input: Payload, store: &Store) -> Result<Task, Failure>
         deadline,
         from: Some("cli".into()),
         ..task
-    })
+    }
+    .budgeted(of.budget.budget()))
 }
 
 /// Refuses what nobody would take, with what is served.
@@ -149,7 +154,7 @@ async fn require(store: &Store, capability: &CapabilityName) -> Result<(), Failu
 }
 
 /// The input, wherever it comes from.
-fn input(text: &str) -> Result<Payload, Failure> {
+pub(crate) fn input(text: &str) -> Result<Payload, Failure> {
     let unreadable = |name: &str, error: &std::io::Error| {
         Problem::new(code::FILE, format!("{name} cannot be read: {}", error.kind()))
     };

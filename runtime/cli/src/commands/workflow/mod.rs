@@ -3,6 +3,7 @@
 pub(crate) mod file;
 mod graph;
 mod purge;
+pub(crate) mod replay;
 mod runs;
 
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ pub(crate) enum Workflow {
     Show(Of),
     /// Go on with a run until it ends: what was recorded is kept, the rest is done
     Resume(Resume),
+    /// Run the agents again against the log of a run, without doing anything, and name what would differ
+    Replay(replay::OfRun),
+    /// Print a run as one document: its tasks, how they ended, and their logs
+    Export(replay::OfExport),
     /// Delete what is kept of runs that have ended
     Purge(purge::Purge),
 }
@@ -95,6 +100,9 @@ pub(crate) struct Resume {
     /// End with 5 when the result is less than was asked for
     #[arg(long)]
     strict: bool,
+    /// Stay while only people are waited for, instead of ending with 6
+    #[arg(long)]
+    stay: bool,
 }
 
 /// Runs a verb.
@@ -105,6 +113,8 @@ pub(crate) async fn workflow(of: Workflow, console: &Console) -> Done {
         Workflow::Ls(of) => runs::ls(&of, console).await,
         Workflow::Show(of) => runs::show(&of, console).await,
         Workflow::Resume(of) => runs::resume(&of, console).await,
+        Workflow::Replay(of) => replay::run(&of, console).await,
+        Workflow::Export(of) => replay::export(&of, console).await,
         Workflow::Purge(of) => purge::run(&of, console).await,
     }
 }

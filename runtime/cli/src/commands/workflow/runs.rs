@@ -72,7 +72,7 @@ pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
     }
     console.out.note(&format!("run     {run}"));
     let was_over = root.status.is_final();
-    let ended = work::until_end(console, &mut store, &run, &root.task.id).await?;
+    let ended = work::until_end(console, &mut store, &run, &root.task.id, of.stay).await?;
     let done = report(console, &store, ended, of.strict).await;
     let after = Standing::of(&follow::stored(&store.broker, &run).await?);
     let last =

@@ -12,7 +12,8 @@ use crate::output::time;
 pub(super) struct Attempt {
     pub(super) attempt: u32,
     pub(super) node: Option<String>,
-    /// `completed`, `failed`, `retry`, `declined`, `drained`; none while it runs or when its process died.
+    /// `completed`, `failed`, `retry`, `declined`, `drained`, `died` with its process; none while it runs or when its claim
+    /// lapsed.
     pub(super) end: Option<String>,
     pub(super) error: Option<String>,
     pub(super) started_at: Option<String>,
@@ -35,7 +36,7 @@ pub(super) fn attempts(view: &TaskView, log: &[Record]) -> Vec<Attempt> {
     let mut all: Vec<Attempt> = Vec::new();
     for record in log {
         match &record.entry {
-            Entry::Claimed { attempt, node } => all.push(begun(*attempt, Some(node.to_string()), Some(record.at))),
+            Entry::Claimed { attempt, node, .. } => all.push(begun(*attempt, Some(node.to_string()), Some(record.at))),
             Entry::Released { reason, error, not_before, .. } => {
                 if all.last().is_none_or(|last| last.end.is_some()) {
                     all.push(begun(all.last().map_or(1, |last| last.attempt + 1), None, None));
@@ -49,6 +50,15 @@ pub(super) fn attempts(view: &TaskView, log: &[Record]) -> Vec<Attempt> {
                 last.error = error.as_ref().map(|error| error.message.clone());
                 last.ended_at = Some(time::date(record.at));
                 last.next_at = (*reason == Release::Retry).then(|| time::date(*not_before));
+            }
+            Entry::Died { node, not_before, .. } => {
+                if all.last().is_none_or(|last| last.end.is_some()) {
+                    all.push(begun(all.last().map_or(1, |last| last.attempt + 1), Some(node.to_string()), None));
+                }
+                let Some(last) = all.last_mut() else { continue };
+                last.end = Some("died".into());
+                last.ended_at = Some(time::date(record.at));
+                last.next_at = (*not_before > 0).then(|| time::date(*not_before));
             }
             Entry::Step { .. }
             | Entry::Delegated { .. }

@@ -1,7 +1,9 @@
 //! `callboard task show`: a task that explains itself, in 30 lines.
 
 mod attempts;
+mod log;
 mod text;
+mod version;
 
 use callboard::broker::Broker;
 use callboard::broker::clock::Millis;
@@ -10,6 +12,7 @@ use callboard::broker::id::TaskId;
 use callboard::broker::task::{Entry, Record, Status};
 use callboard::broker::tasks::{TaskFilter, TaskView};
 use callboard::{Class, Remote};
+use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,21 +23,35 @@ use crate::ids::{self, short};
 use crate::output::{Done, answer, time};
 use crate::views::TaskRow;
 use attempts::{Attempt, attempts};
+use log::Line;
+use version::Begun;
 
 /// How far down the failed children are followed, and how many of anything are listed.
 const DEPTH: usize = 8;
 const LISTED: usize = 5;
 
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    #[command(flatten)]
+    of: Of,
+    /// Every record of its log too, with the numbers that `task fork --from` takes
+    #[arg(long)]
+    log: bool,
+}
+
 /// `task show`.
-pub(super) async fn show(of: &Of, console: &Console) -> Done {
+pub(super) async fn show(of: &Which, console: &Console) -> Done {
     let store = console.look().await?;
-    let view = ids::task(&store.broker, &of.task).await?;
+    let view = ids::task(&store.broker, &of.of.task).await?;
     let (log, now) = (store.broker.tasks.log(view.task.id.clone()).await?, store.broker.clock.now());
     let children = children(&store.broker, &view, &log).await?;
     let chain = chain(&store.broker, &view).await?;
     let root = ids::root(&store.broker, &view.task.run).await?.unwrap_or_else(|| view.clone());
     let next = next(&view, &root, &chain, store.is_worked_on()).map(|verb| console.command(&verb));
-    answer(Detail::of(&view, &log, &children, chain, next, now))
+    let mut detail = Detail::of(&view, &log, &children, chain, next, now);
+    detail.version = version::begun_by(&store, &view, &log).await?;
+    detail.log = of.log.then(|| log.iter().map(Line::of).collect());
+    answer(detail)
 }
 
 /// The children that its log names and those that name it, which differ after a retry.
@@ -132,12 +149,17 @@ struct Detail {
     input: Value,
     result: Value,
     degraded: Option<String>,
+    /// The version of the agent that it stays with.
+    version: Option<Begun>,
     chain: Vec<Link>,
     attempts: Vec<Attempt>,
     steps: Vec<String>,
     children: Vec<Child>,
     /// The command that helps most.
     next: Option<String>,
+    /// Its log, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<Vec<Line>>,
 }
 
 impl Detail {
@@ -170,11 +192,13 @@ impl Detail {
             input: task.input.value().unwrap_or(Value::Null),
             result: outcome.and_then(|outcome| outcome.output.value().ok()).unwrap_or(Value::Null),
             degraded: outcome.and_then(|outcome| outcome.degraded.clone()),
+            version: None,
             chain,
             attempts: attempts(view, log),
             steps: log.iter().filter_map(step).collect(),
             children: children.iter().map(child).collect(),
             next,
+            log: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use callboard::broker::task::Status;
 use serde_json::Value;
 
 use super::attempts::Attempt;
+use super::version::Begun;
 use super::{Child, Detail, LISTED, Link};
 use crate::ids::short;
 use crate::output::{Page, Show, time};
@@ -21,6 +22,7 @@ impl Show for Detail {
         optional("for", row.description.clone());
         optional("agent", row.agent.clone().map(|agent| format!("{agent} on {}", row.node.as_deref().unwrap_or("-"))));
         optional("node", row.node.clone().filter(|_| row.agent.is_none()));
+        optional("version", self.version.as_ref().map(Begun::text));
         optional("parent", row.parent.clone());
         optional("after", ids_of(&self.depends_on));
         optional("retry of", self.retry_of.clone());
@@ -36,7 +38,8 @@ impl Show for Detail {
         lines.extend(self.attempt_lines());
         lines.extend(self.child_lines());
         lines.extend(self.next.as_ref().map(|next| field("next", next)));
-        lines.iter().map(|line| page.fit(line, page.columns) + "\n").collect()
+        let log = self.log.iter().flatten().map(|line| line.text(page) + "\n");
+        lines.iter().map(|line| page.fit(line, page.columns) + "\n").chain(log).collect()
     }
 }
 

@@ -9,23 +9,27 @@ use serde_json::Value;
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Post {
-    pub(crate) task: String,
+pub struct Post {
+    /// The task that posts.
+    pub task: String,
     /// Which of its posts, from 1.
-    pub(crate) n: u64,
+    pub n: u64,
     /// Its `Idempotency-Key`.
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
+    /// The version of the agent that posts, if it says so.
+    pub version: Option<String>,
 }
 
 /// The server, for as long as the test runs.
 #[derive(Clone)]
-pub(crate) struct Counter {
+pub struct Counter {
     address: String,
     posts: Arc<Mutex<Vec<Post>>>,
 }
 
 impl Counter {
-    pub(crate) fn start() -> Self {
+    /// Starts it, on a free port.
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let counter = Self { address, posts: Arc::default() };
@@ -40,11 +44,13 @@ impl Counter {
         counter
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where to post.
+    pub fn url(&self) -> String {
         format!("http://{}/count", self.address)
     }
 
-    pub(crate) fn posts(&self) -> Vec<Post> {
+    /// What has come so far, in order.
+    pub fn posts(&self) -> Vec<Post> {
         self.lock().clone()
     }
 
@@ -68,7 +74,8 @@ impl Counter {
         reader.read_exact(&mut body)?;
         let body: Value = serde_json::from_slice(&body)?;
         let task = body["task"].as_str().unwrap_or_default().to_owned();
-        self.lock().push(Post { task, n: body["n"].as_u64().unwrap_or_default(), key });
+        let version = body["version"].as_str().map(str::to_owned);
+        self.lock().push(Post { task, n: body["n"].as_u64().unwrap_or_default(), key, version });
         // Between what was done and its answer there is time to die.
         std::thread::sleep(Duration::from_millis(15));
         (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")

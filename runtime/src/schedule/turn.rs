@@ -1,0 +1,119 @@
+//! The round that a node makes over all schedules, and when it makes the next.
+
+use std::time::Duration;
+
+use callboard_broker::Broker;
+use callboard_broker::clock::Millis;
+use callboard_broker::error::{Error, Result};
+use callboard_broker::state::{Put, StateEntry, Watch};
+
+use super::book::entries;
+use super::{PREFIX, Schedule, Schedules};
+
+/// The longest time between two rounds: a clock that was set forward is seen by then.
+const LOOK: Duration = Duration::from_secs(60);
+/// Wait before a round is made again that the store could not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Changes within this time are looked at together.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// One round in the name of a node: submits what is due, and moves on what was. When the next tick is.
+///
+/// # Errors
+/// What the store says when it cannot be read. A schedule whose task the store could not take is looked at again in the
+/// next round.
+///
+/// # Cancellation
+/// What was submitted is submitted once, by whoever makes the next round.
+pub async fn turn(broker: &Broker, by: &str) -> Result<Option<Millis>> {
+    let (now, book) = (broker.clock.now(), Schedules::of(broker, by));
+    let mut soonest = None;
+    for (schedule, entry) in entries(broker).await? {
+        let due = match schedule.plan(now) {
+            None if schedule.is_new() => begin(&book, schedule, &entry, now).await?,
+            None => schedule.next.filter(|_| !schedule.paused),
+            Some(plan) => {
+                let mut after =
+                    Schedule { next: plan.next, skipped: schedule.skipped + plan.skipped, ..schedule.clone() };
+                match submit(broker, &schedule, &plan.fire, now, &mut after).await {
+                    // A schedule that is over leaves nothing but its tasks.
+                    Ok(()) => match book.put(&entry.key, entry.version, after.next.map(|_| &after)).await? {
+                        Put::Applied(_) | Put::Conflict(_) => after.next,
+                        Put::Unknown => Some(now),
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, schedule = schedule.name, "what is due was not submitted");
+                        Some(now)
+                    }
+                }
+            }
+        };
+        soonest = soonest.into_iter().chain(due).min();
+    }
+    Ok(soonest)
+}
+
+/// What was put into the state by hand counts from now. One that makes no sense is left alone.
+async fn begin(book: &Schedules, schedule: Schedule, entry: &StateEntry, now: Millis) -> Result<Option<Millis>> {
+    let begun = schedule.begun(now);
+    if begun.next.is_none() || begun.when.check().is_err() {
+        tracing::debug!(schedule = begun.name, "this schedule never comes");
+        return Ok(None);
+    }
+    book.put(&entry.key, entry.version, Some(&begun)).await?;
+    Ok(begun.next)
+}
+
+/// Submits the ticks; what can never be submitted is passed over.
+async fn submit(broker: &Broker, of: &Schedule, ticks: &[Millis], now: Millis, after: &mut Schedule) -> Result<()> {
+    for tick in ticks {
+        let submitted = broker.tasks.submit(vec![of.task(*tick, now)?]).await.pop();
+        match submitted.unwrap_or_else(|| Err(Error::unavailable("the store gave no answer"))) {
+            Ok(_) => (after.last, after.fired) = (Some(*tick), after.fired + 1),
+            Err(error @ (Error::Diverged { .. } | Error::TooLarge { .. } | Error::Decode { .. })) => {
+                tracing::warn!(%error, schedule = of.name, tick, "a tick can never be submitted and is passed over");
+                after.skipped += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Looks after all schedules of a broker for as long as it is polled.
+pub(crate) async fn keep(broker: Broker, by: String) {
+    loop {
+        match broker.states.watch(PREFIX.into()).await {
+            Ok(watch) => rounds(&broker, &by, watch).await,
+            Err(error) => tracing::debug!(%error, "schedules cannot be watched"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Makes rounds until changes are no longer heard.
+async fn rounds(broker: &Broker, by: &str, mut watch: Box<dyn Watch>) {
+    loop {
+        let wait = match turn(broker, by).await {
+            Ok(None) => LOOK,
+            Ok(Some(at)) => {
+                let left = Duration::from_millis(at.saturating_sub(broker.clock.now()));
+                // What could not be submitted is not tried all the time.
+                if left.is_zero() { AGAIN } else { left.min(LOOK) }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "schedules cannot be read");
+                AGAIN
+            }
+        };
+        match tokio::time::timeout(wait, watch.next()).await {
+            Err(_) => {}
+            Ok(Err(_)) => return,
+            Ok(Ok(_)) => {
+                let more = async { while watch.next().await.is_ok() {} };
+                // Most often the time is over first, and otherwise the next round finds out.
+                let _ = tokio::time::timeout(TOGETHER, more).await;
+            }
+        }
+    }
+}

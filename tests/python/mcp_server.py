@@ -1,0 +1,43 @@
+"""An MCP server of the standard library alone, that can be told to be slow, to die, and to say who it is."""
+import json, os, sys, time
+
+SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}}
+READS = {"readOnlyHint": True}
+TOOLS = [
+    {"name": "echo", "description": "says it back", "inputSchema": SCHEMA, "annotations": READS},
+    {"name": "pid", "description": "its process", "inputSchema": SCHEMA, "annotations": READS},
+    {"name": "slow", "description": "takes a minute", "inputSchema": SCHEMA, "annotations": READS},
+    {"name": "die", "description": "ends without an answer", "inputSchema": SCHEMA},
+    {"name": "large", "description": "says much", "inputSchema": SCHEMA, "annotations": READS},
+    {"name": "env", "description": "names of variables", "inputSchema": SCHEMA, "annotations": READS},
+]
+
+
+def called(name, text):
+    if name == "slow":
+        time.sleep(60)
+    if name == "die":
+        os._exit(1)
+    said = {"echo": text, "pid": str(os.getpid()), "large": "x" * 1_000_000, "env": ",".join(sorted(os.environ))}
+    return {"content": [{"type": "text", "text": said.get(name, "")}]}
+
+
+def answer(asked):
+    method, params = asked["method"], asked.get("params") or {}
+    if method == "initialize":
+        version = params.get("protocolVersion", "2025-06-18")
+        return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "test", "version": "1"}}
+    if method == "tools/list":
+        return {"tools": TOOLS}
+    if method == "tools/call":
+        return called(params["name"], (params.get("arguments") or {}).get("text", ""))
+    return {} if method == "ping" else None
+
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked or "method" not in asked:
+        continue
+    result = answer(asked)
+    said = {"result": result} if result is not None else {"error": {"code": -32601, "message": "no such method"}}
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}), flush=True)
