@@ -14,6 +14,7 @@ use callboard_broker::id::{RunId, TaskId};
 use callboard_broker::task::Status;
 use callboard_broker::tasks::{TaskFilter, TaskView};
 use callboard_broker::{memory, sqlite};
+use callboard_tests::bounds::within;
 use callboard_tests::random::Random;
 use serde_json::{Value, json};
 
@@ -133,7 +134,7 @@ async fn cancels(name: &str, nodes: &[Node], always: usize) -> usize {
         "{name}: {hit} of {rounds} runs were cancelled, {between} successes on the way down; all had stopped after {median:?}, at worst {worst:?}"
     );
     assert!(hit * 3 > rounds, "too few cancels came before the end: {hit} of {rounds}");
-    assert!(worst < Duration::from_secs(1), "{took:?}");
+    within("until all had stopped, at worst", worst, Duration::from_secs(1));
     between
 }
 

@@ -13,6 +13,7 @@ use callboard_broker::nats::messages::NatsMessages;
 use callboard_broker::nats::{Credentials, Link, Options};
 use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
+use callboard_tests::bounds::within;
 use callboard_tests::nats::{Config, Proxy, Server};
 use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
@@ -171,7 +172,7 @@ async fn nobody_anywhere_is_an_error_at_once_and_a_dead_letter() {
     let before = Instant::now();
     assert!(matches!(a.ask(&agent("nobody"), 1).await, Err(Error::NoRecipient { .. })));
     assert!(matches!(a.tell(&pool("no.body"), 1).await, Err(Error::NoRecipient { .. })));
-    assert!(before.elapsed() < Duration::from_secs(1));
+    within("nobody anywhere", before.elapsed(), Duration::from_secs(1));
     let letters = [(Reason::NoRecipient, "agent nobody".into()), (Reason::NoRecipient, "no.body".into())];
     assert_eq!(*a.dead.0.lock().unwrap(), letters);
 }
@@ -386,7 +387,7 @@ async fn a_node_that_vanishes_fails_what_waits_for_it_at_once() {
     proxy.refuse();
     let ended = asking.await.unwrap();
     assert!(matches!(ended, Err(Error::Unknown { .. })), "{ended:?}");
-    assert!(cut.elapsed() < Duration::from_millis(2_500), "{:?}", cut.elapsed());
+    within("a node that is cut off", cut.elapsed(), Duration::from_millis(2_500));
     a.knows(&agent("clerk"), false).await;
     assert!(matches!(a.ask(&agent("clerk"), 1).await, Err(Error::NoRecipient { .. })));
     // It was there all the time, and is found again.
@@ -463,7 +464,7 @@ async fn a_restart_of_the_server_fails_no_ask_and_loses_no_tell() {
     };
     let hearing = tokio::spawn(async move {
         let mut heard = Vec::new();
-        while let Some(incoming) = inbox.consume(Duration::from_secs(4)).await {
+        while let Some(incoming) = inbox.consume(Duration::from_secs(8)).await {
             heard.push(incoming.message.body.read::<u64>().unwrap());
         }
         heard
@@ -530,7 +531,10 @@ async fn what_the_server_forbids_is_an_error_at_once_and_nobody_speaks_as_anothe
     for (n, answer, took) in asking.join_all().await {
         match answer {
             Ok(answer) => assert_eq!((n % 2, answer.read::<u64>().unwrap()), (0, n * 2)),
-            Err(Error::Denied { .. }) => assert!(n % 2 == 1 && took < Duration::from_millis(100), "{took:?}"),
+            Err(Error::Denied { .. }) => {
+                assert_eq!(n % 2, 1);
+                within("a refusal", took, Duration::from_millis(100));
+            }
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use callboard_tests::process::Child;
 use callboard_tests::{programs, python};
 
 const STEPS: [&str; 4] = ["answer_by_request", "query", "query_answered_elsewhere", "schedule_by_hand"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn people_need_nothing_but_a_client_of_the_server() {

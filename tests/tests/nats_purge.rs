@@ -30,7 +30,7 @@ const LARGE: usize = 300 << 10;
 /// Subjects of one large body: its description and its pieces.
 const OBJECT: usize = 2;
 /// How long the server may take to carry out what it was asked.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const FOREVER: u64 = u64::MAX;
 
 async fn join(server: &Server) -> Wing {

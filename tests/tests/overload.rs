@@ -2,11 +2,12 @@
 //! that was accepted is done, memory does not grow, and operators are answered meanwhile.
 //!
 //! What can be counted is asserted. How much was accepted against what the node did before is printed (`--nocapture`), and
-//! asserted with `OVERLOAD_STRICT=1`, on a machine that does nothing else. `OVERLOAD_SECONDS` makes it shorter or longer.
+//! asserted with `CALLBOARD_STRICT=1`, on a machine that does nothing else. `OVERLOAD_SECONDS` makes it shorter or longer.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
 
+use callboard_tests::bounds::are_strict;
 use callboard_tests::nats::Server;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn overload(wing: &str, place: &str) {
     assert_eq!(number("dead"), 0.0, "{told}");
     assert!(growth <= GROWTH, "memory grew {growth:.2} times: {told}");
     assert!(number("answers") >= number("took_s"), "{told}");
-    if std::env::var("OVERLOAD_STRICT").is_ok() {
+    if are_strict() {
         assert!(part >= ACCEPTED, "{told}");
     }
 }

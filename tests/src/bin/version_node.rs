@@ -17,7 +17,7 @@ use callboard_broker::{Broker, nats, sqlite};
 /// How often it is looked whether anybody is left to stop this process.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long somebody else may own the store, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(20);
 /// Orders and parcels at a time.
 const SLOTS: usize = 4;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// The newest lines that are kept.
 const LINES: usize = 2_000;
 /// The longest that a line is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The log of one process.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use callboard_broker::{nats, sqlite};
 use tokio::time::{Instant, sleep};
 
 /// How long somebody else may own the store, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(20);
 /// How often it is looked whether anybody is left to kill this process.
 const LOOK: Duration = Duration::from_secs(1);

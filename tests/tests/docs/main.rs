@@ -17,7 +17,7 @@ use tokio::process::Command;
 /// Examples that serve until they are told to stop; what they do is tested where nodes are.
 const SERVE: [&str; 1] = ["own_node"];
 /// How long an example may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fails with everything that was found, a paragraph each.
 #[track_caller]

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::kit::KEY;
 
 /// Longer than anything here takes; what it takes to fail.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// As long as nobody waits for it.
 const LONG: u64 = 3_600_000;
 

@@ -14,7 +14,7 @@ pub(crate) const KEY: &str = "a-key-for-the-tests";
 pub(crate) const NOTES: &str =
     "# Otters\n\nOtters sleep on their backs. They hold hands so that they do not drift apart.\n";
 /// How long a door may take to close.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A door, and the folder of its store.
 pub(crate) struct Door {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kit::{Door, KEY, callboard};
 
 /// How long a run may take to end once its caller has gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn in_python(door: &Door) -> Child {
     let script = python::script("tests/python/openai_door.py");

@@ -11,6 +11,7 @@ use callboard::config::Config;
 use callboard::llm::{CacheConfig, ModelConfig, ModelError, ModelLimits, Models, Rate, Response};
 use callboard::{Capability, Context, Node, Result};
 use callboard_broker::error::Error;
+use callboard_tests::bounds::are_strict;
 use callboard_tests::nats::Server;
 
 /// Asks the model so often, each time something else. What it ends with is how often it was answered. Each node has its
@@ -142,7 +143,11 @@ async fn sixteen_nodes_on_a_server_ask_no_more_often_than_one_may() {
     // As many as the time has room for, 1 % more, and the one that begins at once.
     assert!(all <= took * PER_SECOND * 1.01 + 1.0, "{all} in {took} s");
     println!("{all} calls in {took:.2} s, {:.1} % of the rate", 100.0 * all / took / PER_SECOND);
-    assert!(all >= took * PER_SECOND * 0.5, "{all} in {took} s: nodes get in each other's way");
+    // How fast it goes otherwise is up to the machine.
+    assert!(
+        all >= took * PER_SECOND * if are_strict() { 0.5 } else { 0.05 },
+        "{all} in {took} s: nodes get in each other's way"
+    );
     drop(at);
     left_alone(&provider, &nodes).await;
     for node in nodes {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use callboard_tests::bounds::within;
 use callboard_tests::nats::{Config, Server};
 use callboard_tests::programs;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a process may take to get as far as it must.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A question that is researched in several parts, so that there is enough to do for two nodes.
 const QUESTION: &str =
     "What is restarted when an agent fails? What happens to a task when its process is killed? What is a dead letter?";
@@ -239,7 +240,7 @@ fn agents_are_asked_and_what_nobody_serves_is_told_at_once() {
         assert_eq!(out.status.code(), Some(2), "{words:?} {}", told(&out));
         assert!(told(&out).contains("diag.echo"), "{}", told(&out));
     }
-    assert!(asked.elapsed() < Duration::from_secs(3), "within a second each: {:?}", asked.elapsed());
+    within("three that nobody serves", asked.elapsed(), Duration::from_secs(3));
     let nobody = site.far(&["node", "info", "b"]);
     assert!(told(&nobody).contains("there is no node b"), "{}", told(&nobody));
 }
@@ -264,7 +265,7 @@ fn a_broker_that_is_not_there_is_told_with_two_ways_out() {
     for words in [&["tree"][..], &["node", "ls"], &["agent", "ls"], &["pool", "ls"], &["task", "ls"], &["dead", "ls"]] {
         let asked = Instant::now();
         let out = site.far(words);
-        assert!(asked.elapsed() < Duration::from_secs(2), "{words:?}: {:?}", asked.elapsed());
+        within(words[0], asked.elapsed(), Duration::from_secs(2));
         assert_eq!(out.status.code(), Some(3), "{words:?} {}", told(&out));
         let port = address.rsplit(':').next().unwrap();
         for part in [port, "refused", "nats-server -js", "--broker"] {

@@ -63,7 +63,7 @@ async fn verbs_take_json_or_nothing_and_refuse_in_headers() {
     // Asked to drain by hand, whoever waits for its end goes on.
     let ended = tokio::spawn(node.clone().until_ended());
     service::ask(&link, &name, "drain", Value::Null).await.unwrap();
-    timeout(Duration::from_secs(10), ended).await.unwrap().unwrap().unwrap();
+    timeout(Duration::from_secs(60), ended).await.unwrap().unwrap().unwrap();
     assert!(service::nodes(&link).await.unwrap().is_empty());
 }
 
@@ -82,7 +82,7 @@ async fn a_size_that_is_put_into_the_bucket_by_hand_is_taken() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), grown).await.unwrap();
+    timeout(Duration::from_secs(60), grown).await.unwrap();
     node.shutdown().await.unwrap();
     // One that comes later finds it.
     let again = self::node(&server, "b").await;

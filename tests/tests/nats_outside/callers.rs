@@ -10,7 +10,7 @@ use callboard_broker::tasks::TaskFilter;
 use callboard_tests::nats::Server;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn public(server: Option<&Server>, name: &str) -> Config {
     let mut config = Config { public: vec![CapabilityName::parse(name).unwrap()], ..Config::default() };

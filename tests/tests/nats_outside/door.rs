@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 const PROMPT: &str = "agents.prompt.callboard.acme.x-say";
 /// Longer than anything here takes; what it takes to fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn link(server: &Server, name: &str) -> Arc<Link> {
     let name = NodeName::parse(name).unwrap();

@@ -9,7 +9,7 @@ use callboard_tests::{programs, python};
 
 const STEPS: [&str; 9] =
     ["listening", "find", "words", "request", "attachment", "broken", "failing", "alive", "figures"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_vendors_client_finds_prompts_and_hears_errors() {

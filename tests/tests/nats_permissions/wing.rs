@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{link, options, server};
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(60);
 
 /// Fails at the call that does not come back.
 #[track_caller]

@@ -133,7 +133,7 @@ impl World {
     pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let began = Instant::now();
         while !holds() {
-            assert!(began.elapsed() < Duration::from_secs(20), "never came: {what}");
+            assert!(began.elapsed() < Duration::from_secs(60), "never came: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,6 +1,9 @@
 //! The command line as its users meet it: exit code, standard output and standard error of real processes.
 
 mod beside;
+#[expect(unreachable_pub, reason = "the test kit has it too, and shows it")]
+#[path = "../../../../tests/src/bounds.rs"]
+mod bounds;
 mod crash;
 mod errors;
 mod hints;
