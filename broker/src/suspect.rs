@@ -4,7 +4,8 @@
 //! ([`died`]). The first death says nothing yet: machines are switched off, and work goes on elsewhere at once. From the
 //! second on the task is a *suspect* until one of its attempts has come to an end, or to where it only waits for other
 //! tasks. A suspect runs with nothing but suspects beside it, and in a company of at most half the one in which
-//! it died: after some halvings it runs alone. A death counts against a task only when it ran alone; after [`MAX_DEATHS`]
+//! it died: after some halvings it runs alone, and instead of in pairs at once, which would find the same one death later.
+//! A death counts against a task only when it ran alone; after [`MAX_DEATHS`]
 //! of them in a row in which it made no headway it is given up.
 //!
 //! So of a company of n tasks each that kills its process is found after about log2 n deaths, and [`MAX_DEATHS`] alone;
@@ -25,6 +26,8 @@ mod tests;
 pub const MAX_DEATHS: usize = 5;
 /// Deaths in a row that make no suspect of a task yet.
 pub const FORGIVEN: usize = 1;
+/// A company that is not tried: two alone take as long as two beside each other who die of it, and cost no death.
+const PAIR: usize = 2;
 /// How often a suspect is put off, since its last death, because its node was not free in time; then it runs beside others.
 pub const PUT_OFF: usize = 5;
 /// How long a suspect has the process for itself, at the first time; twice as long after each further death beside others.
@@ -72,19 +75,24 @@ pub struct Suspicion {
     pub trial: Duration,
 }
 
+/// What was recorded since an attempt last came to an end, or only waited, newest first.
+fn since_an_end(log: &[Record]) -> impl Iterator<Item = &Record> {
+    let is_end = |entry: &Entry| matches!(entry, Entry::Parked { .. } | Entry::Released { reason: Release::Retry, .. });
+    log.iter().rev().take_while(move |record| !is_end(&record.entry))
+}
+
 /// Whether the task with this log is a suspect.
 pub fn suspicion(log: &[Record]) -> Option<Suspicion> {
     let (mut company, mut deaths, mut beside_others, mut put_off) = (usize::MAX, 0, 0_u32, 0);
-    for record in log.iter().rev() {
+    for record in since_an_end(log) {
         match &record.entry {
             Entry::Died { beside, .. } => {
-                let half = (*beside as usize).div_ceil(2).max(1);
-                company = company.min(half);
+                let half = (*beside as usize).div_ceil(2);
+                company = company.min(if half > PAIR { half } else { 1 });
                 deaths += 1;
                 beside_others += u32::from(*beside > 0);
             }
             Entry::Released { begun: false, not_before: 1.., .. } if deaths == 0 => put_off += 1,
-            Entry::Parked { .. } | Entry::Released { reason: Release::Retry, .. } => break,
             _ => {}
         }
     }
@@ -93,16 +101,17 @@ pub fn suspicion(log: &[Record]) -> Option<Suspicion> {
     (deaths > FORGIVEN && put_off < PUT_OFF).then_some(Suspicion { company, trial })
 }
 
-/// The record that the process of `node` died, which held the task with this log and `beside` others. From the second one
-/// that counts on the task waits like a failed attempt, so that all others go first; the first says nothing of it yet,
-/// and work goes on elsewhere at once. After the last there is nothing to wait for.
+/// The record that the process of `node` died, which held the task with this log and `beside` others. A suspect that ran
+/// alone waits like a failed attempt, so that all others go first; the first death says nothing of it yet, and work goes
+/// on elsewhere at once. After the last there is nothing to wait for.
 pub fn died(log: &[Record], retry: &Retry, node: NodeName, beside: usize, now: Millis) -> Entry {
     let beside = u32::try_from(beside).unwrap_or(u32::MAX);
-    let counted = u32::try_from(deaths(log).len()).unwrap_or(u32::MAX);
-    let wait = |times: u32| retry.base_ms.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX));
-    let is_last = deaths(log).len() + 1 >= MAX_DEATHS;
-    let wait = counted.checked_sub(1).filter(|_| beside == 0 && !is_last).map(|times| wait(times).min(retry.max_ms));
-    let not_before = wait.map_or(0, |wait| now.saturating_add(wait));
+    let counted = deaths(log).len();
+    let times = u32::try_from(counted.saturating_sub(1)).unwrap_or(u32::MAX);
+    let wait = retry.base_ms.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX)).min(retry.max_ms);
+    let died_before = since_an_end(log).filter(|record| matches!(record.entry, Entry::Died { .. })).count();
+    let waits = beside == 0 && counted + 1 < MAX_DEATHS && died_before >= FORGIVEN;
+    let not_before = if waits { now.saturating_add(wait) } else { 0 };
     Entry::Died { node, beside, not_before }
 }
 

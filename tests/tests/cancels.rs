@@ -16,7 +16,7 @@ use callboard_broker::tasks::{TaskFilter, TaskView};
 use callboard_broker::{memory, sqlite};
 use callboard_tests::bounds::within;
 use callboard_tests::random::Random;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TREE: Capability<u64, u64> = Capability::new("cancel.tree");
 const LEAF: Capability<u64, u64> = Capability::new("cancel.leaf");
@@ -91,13 +91,27 @@ async fn quiet(node: &Node, run: &str) -> Vec<TaskView> {
     }
 }
 
-/// What each node says of whether it has stopped what was cancelled.
-async fn stopped(nodes: &[Node], tasks: &[TaskId]) -> Vec<Value> {
-    let mut said = Vec::new();
+/// Until each node says that it has stopped what was cancelled. A node answers within a second, with what goes on.
+async fn until_stopped(nodes: &[Node], tasks: &[TaskId]) {
+    let began = Instant::now();
     for node in nodes {
-        said.push(node.control("stopped", json!({ "tasks": tasks })).await.unwrap());
+        while node.control("stopped", json!({ "tasks": tasks })).await.unwrap()["zombies"] != json!([]) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{} does not stop", node.name());
+        }
     }
-    said
+}
+
+/// How long a run takes that is left alone, in microseconds: the least of a few, because the moments of the cancels are
+/// taken from it.
+async fn usual(node: &Node) -> u64 {
+    let mut least = Duration::MAX;
+    for _ in 0..4 {
+        let began = Instant::now();
+        let whole = node.submit(TREE, LEVELS * 1_000_000).await.unwrap();
+        assert_eq!(whole.outcome().await.unwrap(), LEAVES * (LEVELS + 1), "left alone it completes");
+        least = least.min(began.elapsed());
+    }
+    u64::try_from(least.as_micros()).unwrap()
 }
 
 /// Cancels at random moments; returns how many were recorded in between on the way from the root to the leaves.
@@ -105,10 +119,7 @@ async fn cancels(name: &str, nodes: &[Node], always: usize) -> usize {
     let rounds = std::env::var("CALLBOARD_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(always);
     let mut random = Random::from_env("CALLBOARD_CANCELS_SEED", 1);
     let node = &nodes[0];
-    let began = Instant::now();
-    let whole = node.submit(TREE, LEVELS * 1_000_000).await.unwrap();
-    assert_eq!(whole.outcome().await.unwrap(), LEAVES * (LEVELS + 1), "left alone it completes");
-    let usual = u64::try_from(began.elapsed().as_micros()).unwrap();
+    let usual = usual(node).await;
     let (mut took, mut hit, mut between) = (Vec::new(), 0, 0);
     for round in 1..=rounds as u64 {
         let run = node.submit(TREE, LEVELS * 1_000_000 + round).await.unwrap();
@@ -117,9 +128,8 @@ async fn cancels(name: &str, nodes: &[Node], always: usize) -> usize {
         let cancelled = node.broker().tasks.cancel(TaskId::root(&RunId::parse(run.id()).unwrap()), "test".into()).await;
         let cancelled = cancelled.unwrap();
         let before = views(node, run.id()).await;
-        let said = stopped(nodes, &cancelled).await;
+        until_stopped(nodes, &cancelled).await;
         took.push(began.elapsed());
-        assert!(said.iter().all(|said| said["zombies"] == json!([])), "{said:?}");
         let after = quiet(node, run.id()).await;
         assert_eq!(late(&before, &after), [], "round {round}");
         if cancelled.first().is_some_and(|first| first.as_str() == run.id()) {

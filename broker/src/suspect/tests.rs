@@ -55,16 +55,18 @@ fn a_suspect_is_one_until_an_attempt_has_come_to_an_end_or_only_waits() {
         ("0c0", Some(1)),
         ("1c1", Some(1)),
         ("2c2", Some(1)),
-        ("3c3", Some(2)),
+        ("3c3", Some(1)),
+        ("4c4", Some(1)),
+        ("5c5", Some(3)),
         ("7c7c", Some(4)),
         ("7c7cd", Some(4)),
         ("7c7cs", Some(4)),
-        ("7c3", Some(2)),
-        ("3c7", Some(2)),
+        ("7c5", Some(3)),
+        ("5c7", Some(3)),
         ("7c7cr", None),
         ("7c7cp", None),
         ("7c7cpc3", None),
-        ("7c7cpc3c3", Some(2)),
+        ("7c7cpc5c5", Some(3)),
         ("7c7cocococo", Some(4)),
         ("7c7cococococo", None),
         ("7cocococococ7", Some(4)),
@@ -77,7 +79,7 @@ fn a_suspect_is_one_until_an_attempt_has_come_to_an_end_or_only_waits() {
 }
 
 #[test]
-fn what_died_alone_again_waits_like_a_failed_attempt_and_what_died_first_or_beside_others_does_not() {
+fn a_suspect_that_died_alone_waits_like_a_failed_attempt_and_what_died_first_or_beside_others_does_not() {
     let retry = Retry::default();
     let wait = |letters, beside| match died(&log(letters), &retry, node(), beside, 1_000) {
         Entry::Died { not_before, .. } => not_before,
@@ -85,6 +87,8 @@ fn what_died_alone_again_waits_like_a_failed_attempt_and_what_died_first_or_besi
     };
     assert_eq!([wait("", 4), wait("0c0", 4)], [0, 0]);
     assert_eq!([wait("", 0), wait("0", 0), wait("0c0", 0)], [0, 2_000, 3_000]);
+    assert_eq!([wait("3c3c", 0), wait("3c3c0c", 0), wait("3c3c0c0", 0)], [2_000, 2_000, 3_000], "all others go first");
+    assert_eq!([wait("3cpc", 0), wait("3cp3c", 0)], [0, 2_000], "it only waited in between");
     assert_eq!([wait(&"0".repeat(MAX_DEATHS - 1), 0), wait(&"0".repeat(200), 0)], [0, 0], "it is given up");
     let patient = Retry { base_ms: 50_000, ..retry };
     let Entry::Died { not_before, .. } = died(&log("000"), &patient, node(), 0, 1_000) else { panic!() };

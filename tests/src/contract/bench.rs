@@ -52,6 +52,8 @@ pub struct Bench {
 }
 
 /// How long a check may take in real time before it counts as hung.
+/// A server may acknowledge a message a moment before those who pull are told of it.
+pub const SOON: Duration = Duration::from_secs(5);
 const HUNG: Duration = Duration::from_secs(120);
 
 /// Runs a check with time standing still but for [`Bench::pass`].
@@ -163,10 +165,18 @@ impl Bench {
 
     /// Claims one task that has to be there.
     pub async fn claim_one(&self) -> Lease {
-        // A server may acknowledge a message a moment before those who pull are told of it.
-        let mut leases = self.broker.tasks.claim(claim(1, Duration::from_secs(2))).await.unwrap();
-        assert_eq!(leases.len(), 1, "a task was to be there");
-        leases.remove(0)
+        self.claim_all(1).await.remove(0)
+    }
+
+    /// Claims so many tasks, which have to be there.
+    pub async fn claim_all(&self, many: usize) -> Vec<Lease> {
+        let mut leases = Vec::new();
+        while leases.len() < many {
+            let more = self.broker.tasks.claim(claim(many - leases.len(), SOON)).await.unwrap();
+            assert!(!more.is_empty(), "{many} tasks were to be there, and {} are", leases.len());
+            leases.extend(more);
+        }
+        leases
     }
 
     /// Submits and claims a root task.

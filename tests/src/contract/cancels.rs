@@ -67,7 +67,7 @@ pub async fn a_child_of_an_earlier_generation_is_reached_through_the_log(b: Benc
     let kid = delegate(&b, &mut first, "kid").await;
     b.finish(b.failed(&first, "no luck")).await.unwrap();
     let second = b.broker.tasks.retry(first.task.id.clone()).await.unwrap();
-    let held = b.claim(2).await;
+    let held = b.claim_all(2).await;
     let mut again = held.into_iter().find(|lease| lease.task.id == second).unwrap();
     assert_eq!(delegate(&b, &mut again, "kid").await.id, kid.id, "the same child, still at work");
     assert_eq!(cancel(&b, &second).await, [second.clone(), kid.id.clone()]);

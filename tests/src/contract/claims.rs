@@ -32,7 +32,7 @@ pub async fn the_most_urgent_first_then_in_order(b: Bench) {
         Task { capability: capability("y"), ..b.task("other") },
     ];
     b.broker.tasks.submit(tasks).await;
-    assert_eq!(ids(&b.claim(3).await), ["high", "first", "second"]);
+    assert_eq!(ids(&b.claim_all(3).await), ["high", "first", "second"]);
     assert_eq!(ids(&b.claim(3).await), ["bulk"], "and of no other capability");
 }
 
@@ -126,7 +126,7 @@ pub async fn a_claim_that_finds_nothing_ends_when_its_wait_does(b: Bench) {
     b.pass(Duration::from_millis(10)).await;
     assert!(waiting.await.unwrap().is_empty());
     b.submit("one").await;
-    assert_eq!(ids(&b.claim(1).await), ["one"], "a wait that is over takes nothing");
+    assert_eq!(ids(&b.claim_all(1).await), ["one"], "a wait that is over takes nothing");
 }
 
 pub async fn a_delay_is_kept_and_its_end_wakes_who_waits(b: Bench) {
@@ -254,7 +254,7 @@ pub async fn a_task_claimed_too_often_is_given_up(b: Bench) {
         b.broker.tasks.release(give_back(&lease.fence, reason)).await.unwrap();
     }
     b.submit("two").await;
-    assert_eq!(ids(&b.claim(2).await), ["two"], "the next one is handed out instead");
+    assert_eq!(ids(&b.claim_all(1).await), ["two"], "the next one is handed out instead");
     let outcome = b.view(&id).await.outcome.unwrap();
     assert_eq!((outcome.status, outcome.error.unwrap().code.as_str()), (Status::Failed, code::ATTEMPTS));
     let dead = b.broker.dead.list(0, 10).await.unwrap();

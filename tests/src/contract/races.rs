@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use callboard_broker::error::Error;
@@ -54,17 +55,23 @@ async fn sound(b: &Bench) {
 
 pub async fn every_task_is_claimed_once(b: Bench) {
     let b = Arc::new(b);
-    let claiming = race(&b, |b, n| async move {
-        let mut mine = Vec::new();
-        loop {
-            let leases = b.broker.tasks.claim(claim(1 + n as usize % 3, Duration::from_millis(500))).await.unwrap();
-            if leases.is_empty() {
-                return mine;
-            }
-            for lease in leases {
-                yield_now().await;
-                b.complete(&lease, json!(n)).await;
-                mine.push(lease);
+    let done = Arc::new(AtomicU64::new(0));
+    let claiming = race(&b, |b, n| {
+        let done = done.clone();
+        async move {
+            let mut mine = Vec::new();
+            loop {
+                let leases = b.broker.tasks.claim(claim(1 + n as usize % 3, Duration::from_millis(500))).await.unwrap();
+                // They may all wait for the first one to be stored.
+                if leases.is_empty() && done.load(Ordering::SeqCst) >= IDS {
+                    return mine;
+                }
+                for lease in leases {
+                    yield_now().await;
+                    b.complete(&lease, json!(n)).await;
+                    done.fetch_add(1, Ordering::SeqCst);
+                    mine.push(lease);
+                }
             }
         }
     });
@@ -80,7 +87,7 @@ pub async fn every_task_is_claimed_once(b: Bench) {
 pub async fn one_finish_of_many_is_the_outcome(b: Bench) {
     let b = Arc::new(b);
     submit_all(&b).await;
-    let leases = Arc::new(b.claim(IDS as usize).await);
+    let leases = Arc::new(b.claim_all(IDS as usize).await);
     assert_eq!(leases.len() as u64, IDS);
     let answers = race(&b, |b, n| {
         let leases = leases.clone();
@@ -107,12 +114,12 @@ pub async fn one_finish_of_many_is_the_outcome(b: Bench) {
 pub async fn an_older_claim_never_beats_a_newer_one(b: Bench) {
     let b = Arc::new(b);
     submit_all(&b).await;
-    let mut generations = vec![b.claim(IDS as usize).await];
+    let mut generations = vec![b.claim_all(IDS as usize).await];
     for _ in 1..RACERS {
         for lease in generations.last().unwrap() {
             b.broker.tasks.release(give_back(&lease.fence, Release::Retry)).await.unwrap();
         }
-        generations.push(b.claim(IDS as usize).await);
+        generations.push(b.claim_all(IDS as usize).await);
     }
     let generations = Arc::new(generations);
     let refused = race(&b, |b, n| {
@@ -148,7 +155,7 @@ pub async fn one_submit_of_many_is_new(b: Bench) {
         new
     });
     assert_eq!(new.await.into_iter().sum::<u64>(), IDS);
-    assert_eq!(b.claim(256).await.len() as u64, IDS);
+    assert_eq!(b.claim_all(IDS as usize).await.len() as u64, IDS);
     sound(&b).await;
 }
 
@@ -191,7 +198,7 @@ async fn count_one(b: &Bench, key: &Key, n: u64) {
 pub async fn a_cancel_and_a_finish_leave_one_outcome(b: Bench) {
     let b = Arc::new(b);
     submit_all(&b).await;
-    let leases = Arc::new(b.claim(IDS as usize).await);
+    let leases = Arc::new(b.claim_all(IDS as usize).await);
     let ends = race(&b, |b, n| {
         let leases = leases.clone();
         async move {
@@ -266,7 +273,7 @@ pub async fn a_wait_never_misses_an_end(b: Bench) {
         }
     });
     let working = async {
-        for lease in b.claim(IDS as usize).await {
+        for lease in b.claim_all(IDS as usize).await {
             b.complete(&lease, json!(1)).await;
             yield_now().await;
         }

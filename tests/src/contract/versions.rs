@@ -8,7 +8,7 @@ use callboard_broker::task::{BegunBy, Release, Serving, Status, Version};
 use callboard_broker::tasks::{Claim, GiveBack, Lease};
 use serde_json::json;
 
-use super::bench::{Bench, claim, give_back, node, step};
+use super::bench::{Bench, SOON, claim, give_back, node, step};
 
 /// How long a version is waited for.
 const WAIT: Duration = Duration::from_secs(300);
@@ -27,6 +27,11 @@ async fn claimed(b: &Bench, claim: Claim) -> Option<Lease> {
     b.broker.tasks.claim(claim).await.unwrap().pop()
 }
 
+/// Claims a task that has to be there.
+async fn taken(b: &Bench, claim: Claim) -> Lease {
+    claimed(b, Claim { wait: SOON, ..claim }).await.expect("a task was to be there")
+}
+
 /// Waits for what was put aside for others.
 async fn later(b: &Bench, claim: Claim) -> Option<Lease> {
     for _ in 0..40 {
@@ -41,7 +46,7 @@ async fn later(b: &Bench, claim: Claim) -> Option<Lease> {
 /// A task that this version has begun and handed back.
 async fn begun_by(b: &Bench, run: &str, name: &str) -> Lease {
     b.submit(run).await;
-    let lease = claimed(b, of(name, false)).await.unwrap();
+    let lease = taken(b, of(name, false)).await;
     let fence = b.broker.tasks.append(lease.fence.clone(), vec![step("first")], Vec::new()).await.unwrap();
     b.broker.tasks.release(give_back(&fence, Release::Drained)).await.unwrap();
     lease
@@ -55,7 +60,7 @@ pub async fn what_a_version_began_stays_with_it(b: Bench) {
     }
     assert_eq!(b.view(&first.task.id).await.status, Status::Pending);
     b.submit("two").await;
-    let two = claimed(&b, of("2", false)).await.unwrap();
+    let two = taken(&b, of("2", false)).await;
     assert_eq!(two.task.id.as_str(), "two", "what nobody began is handed out past it");
 
     let again = later(&b, of("1", false)).await.expect("its version gets it");
@@ -78,12 +83,12 @@ pub async fn a_newer_version_goes_on_when_it_says_so(b: Bench) {
 
 pub async fn what_was_given_back_before_it_began_is_anybodys(b: Bench) {
     let id = b.submit("one").await;
-    let lease = claimed(&b, of("1", false)).await.unwrap();
+    let lease = taken(&b, of("1", false)).await;
     let unbegun = GiveBack { begun: false, ..give_back(&lease.fence, Release::Drained) };
     b.broker.tasks.release(unbegun).await.unwrap();
-    let lease = claimed(&b, of("2", false)).await.expect("nobody began it");
+    let lease = taken(&b, of("2", false)).await;
     b.broker.tasks.release(give_back(&lease.fence, Release::Declined)).await.unwrap();
-    let lease = claimed(&b, of("3", false)).await.expect("nor when it was declined");
+    let lease = taken(&b, of("3", false)).await;
     assert_eq!((lease.task.id.clone(), lease.attempt), (id, 1));
 
     // Of a claim that lapsed nobody knows, so it is taken to have begun.
@@ -114,12 +119,12 @@ pub async fn what_nobody_serves_any_more_is_given_up_after_a_while(b: Bench) {
     assert_eq!((dead.len(), dead[0].reason, &dead[0].task), (1, Reason::NoRecipient, &Some(id.clone())));
     // Begun again it is nobody's yet.
     b.broker.tasks.retry(id).await.unwrap();
-    assert_eq!(claimed(&b, of("2", false)).await.unwrap().task.generation, 2);
+    assert_eq!(taken(&b, of("2", false)).await.task.generation, 2);
 }
 
 pub async fn who_began_it_is_known_after_a_crash(b: Bench) {
     b.submit("one").await;
-    claimed(&b, of("1", false)).await.unwrap();
+    taken(&b, of("1", false)).await;
     begun_by(&b, "two", "1").await;
     let Some(b) = b.crash().await else { return };
     assert!(

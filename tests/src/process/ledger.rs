@@ -27,15 +27,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Notes an execution. It is on the disk before this returns, so a kill loses none that has begun.
+/// Notes an execution. The system has it before this returns, so a kill loses none that has begun; the disk need not, and
+/// nobody's signs of life wait for it.
 ///
 /// # Errors
 /// Of the file system.
 pub fn note(mut ledger: &File, what: &str, task: &str, attempt: u32) -> io::Result<()> {
     // One write at the end of the file, so lines of several threads stay whole.
     let at = Clock::system().now();
-    ledger.write_all(format!("{what} {task} {attempt} {at}\n").as_bytes())?;
-    ledger.sync_data()
+    ledger.write_all(format!("{what} {task} {attempt} {at}\n").as_bytes())
 }
 
 /// All that was noted; nothing when nothing was. A line that was cut off by a kill is counted as well.

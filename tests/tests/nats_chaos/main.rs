@@ -21,6 +21,7 @@ use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::Task;
 use callboard_broker::tasks::Until;
+use callboard_tests::bounds::within;
 use callboard_tests::nats::{Server, recorded};
 use callboard_tests::random::Random;
 use tokio::time::sleep;
@@ -197,8 +198,9 @@ async fn nothing_is_lost_or_recorded_twice_and_takeovers_are_quick() {
         println!("too slow:\n{}", evidence.about(&slow));
     }
     assert!(evidence.accepted.len() * 100 >= submitted * 95, "at least 95 % are accepted");
-    assert!(quantile(&kills, 0.99) < 1_000, "quick after a kill");
-    assert!(quantile(&freezes, 0.99) < 3_000, "quick after a freeze");
+    let late = |figures: &[(u64, String)]| Duration::from_millis(quantile(figures, 0.99));
+    within("99 % are quick after a kill", late(&kills), Duration::from_secs(1));
+    within("99 % are quick after a freeze", late(&freezes), Duration::from_secs(3));
 }
 
 /// The negative control: two writers of an outcome that do not say which record they follow.
