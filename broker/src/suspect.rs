@@ -2,7 +2,7 @@
 //!
 //! When a process has died, whoever sees it appends to the log of each task that the process held how many others it held
 //! ([`died`]). The first death says nothing yet: machines are switched off, and work goes on elsewhere at once. From the
-//! second on the task is a *suspect* until one of its attempts has come to an end, or to where it only waits for other
+//! second on, or when processes die one soon after the other, the task is a *suspect* until one of its attempts has come to an end, or to where it only waits for other
 //! tasks. A suspect runs with nothing but suspects beside it, and in a company of at most half the one in which
 //! it died: after some halvings it runs alone, and instead of in pairs at once, which would find the same one death later.
 //! A death counts against a task only when it ran alone; after [`MAX_DEATHS`]
@@ -24,8 +24,12 @@ mod tests;
 /// Deaths of a process in which a task ran alone, in a row and without headway, after which it is given up. More than one
 /// would take for a proof, because machines are switched off and processes killed for other reasons.
 pub const MAX_DEATHS: usize = 5;
-/// Deaths in a row that make no suspect of a task yet.
+/// Deaths in a row that make no suspect of a task yet, unless the store had seen another process die [just
+/// before](AGAIN).
 pub const FORGIVEN: usize = 1;
+/// How soon after the last one the death of a process is no accident of its machine. Only where one process does all the
+/// work: of many nodes one may well be killed within that time.
+pub const AGAIN: Duration = Duration::from_secs(10);
 /// A company that is not tried: two alone take as long as two beside each other who die of it, and cost no death.
 const PAIR: usize = 2;
 /// How often a suspect is put off, since its last death, because its node was not free in time; then it runs beside others.
@@ -86,10 +90,10 @@ pub fn suspicion(log: &[Record]) -> Option<Suspicion> {
     let (mut company, mut deaths, mut beside_others, mut put_off) = (usize::MAX, 0, 0_u32, 0);
     for record in since_an_end(log) {
         match &record.entry {
-            Entry::Died { beside, .. } => {
+            Entry::Died { beside, again, .. } => {
                 let half = (*beside as usize).div_ceil(2);
                 company = company.min(if half > PAIR { half } else { 1 });
-                deaths += 1;
+                deaths += if *again { 1 + FORGIVEN } else { 1 };
                 beside_others += u32::from(*beside > 0);
             }
             Entry::Released { begun: false, not_before: 1.., .. } if deaths == 0 => put_off += 1,
@@ -103,8 +107,8 @@ pub fn suspicion(log: &[Record]) -> Option<Suspicion> {
 
 /// The record that the process of `node` died, which held the task with this log and `beside` others. A suspect that ran
 /// alone waits like a failed attempt, so that all others go first; the first death says nothing of it yet, and work goes
-/// on elsewhere at once. After the last there is nothing to wait for.
-pub fn died(log: &[Record], retry: &Retry, node: NodeName, beside: usize, now: Millis) -> Entry {
+/// on elsewhere at once, unless it came soon [again](AGAIN). After the last there is nothing to wait for.
+pub fn died(log: &[Record], retry: &Retry, node: NodeName, beside: usize, again: bool, now: Millis) -> Entry {
     let beside = u32::try_from(beside).unwrap_or(u32::MAX);
     let counted = deaths(log).len();
     let times = u32::try_from(counted.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -112,7 +116,7 @@ pub fn died(log: &[Record], retry: &Retry, node: NodeName, beside: usize, now: M
     let died_before = since_an_end(log).filter(|record| matches!(record.entry, Entry::Died { .. })).count();
     let waits = beside == 0 && counted + 1 < MAX_DEATHS && died_before >= FORGIVEN;
     let not_before = if waits { now.saturating_add(wait) } else { 0 };
-    Entry::Died { node, beside, not_before }
+    Entry::Died { node, beside, not_before, again }
 }
 
 /// The suspects that run together, and nothing beside them.

@@ -7,7 +7,7 @@ fn node() -> NodeName {
     NodeName::parse("n").unwrap()
 }
 
-/// A log in letters: a digit is a death beside so many, `c` a claim, `s` a step, `i` an intent, `d` handed back, `o` put
+/// A log in letters: a digit is a death beside so many, a capital one soon after another process died (`A` beside none), `c` a claim, `s` a step, `i` an intent, `d` handed back, `o` put
 /// off, `r` an attempt that failed, `p` parked.
 fn log(letters: &str) -> Vec<Record> {
     let released = |reason| Entry::Released { reason, error: None, not_before: 0, agent: None, begun: true };
@@ -20,7 +20,8 @@ fn log(letters: &str) -> Vec<Record> {
         'o' => put_off.clone(),
         'r' => released(Release::Retry),
         'p' => Entry::Parked { on: Vec::new() },
-        digit => Entry::Died { node: node(), beside: digit.to_digit(10).unwrap(), not_before: 0 },
+        'A'..='I' => Entry::Died { node: node(), beside: letter as u32 - 'A' as u32, not_before: 0, again: true },
+        digit => Entry::Died { node: node(), beside: digit.to_digit(10).unwrap(), not_before: 0, again: false },
     };
     letters.chars().zip(1..).map(|(letter, n)| Record { n, at: n, entry: entry(letter) }).collect()
 }
@@ -53,6 +54,9 @@ fn a_suspect_is_one_until_an_attempt_has_come_to_an_end_or_only_waits() {
         ("0", None),
         ("7c", None),
         ("0c0", Some(1)),
+        ("A", Some(1)),
+        ("Hc", Some(4)),
+        ("Hcr", None),
         ("1c1", Some(1)),
         ("2c2", Some(1)),
         ("3c3", Some(1)),
@@ -81,7 +85,7 @@ fn a_suspect_is_one_until_an_attempt_has_come_to_an_end_or_only_waits() {
 #[test]
 fn a_suspect_that_died_alone_waits_like_a_failed_attempt_and_what_died_first_or_beside_others_does_not() {
     let retry = Retry::default();
-    let wait = |letters, beside| match died(&log(letters), &retry, node(), beside, 1_000) {
+    let wait = |letters, beside| match died(&log(letters), &retry, node(), beside, false, 1_000) {
         Entry::Died { not_before, .. } => not_before,
         other => panic!("{other:?}"),
     };
@@ -91,7 +95,7 @@ fn a_suspect_that_died_alone_waits_like_a_failed_attempt_and_what_died_first_or_
     assert_eq!([wait("3cpc", 0), wait("3cp3c", 0)], [0, 2_000], "it only waited in between");
     assert_eq!([wait(&"0".repeat(MAX_DEATHS - 1), 0), wait(&"0".repeat(200), 0)], [0, 0], "it is given up");
     let patient = Retry { base_ms: 50_000, ..retry };
-    let Entry::Died { not_before, .. } = died(&log("000"), &patient, node(), 0, 1_000) else { panic!() };
+    let Entry::Died { not_before, .. } = died(&log("000"), &patient, node(), 0, false, 1_000) else { panic!() };
     assert_eq!(not_before, 61_000);
 }
 
@@ -144,7 +148,7 @@ impl World {
                     continue;
                 }
                 let log = &mut self.logs[*task];
-                let entry = died(log, &Retry::default(), node(), running.len() - 1, 0);
+                let entry = died(log, &Retry::default(), node(), running.len() - 1, false, 0);
                 log.push(Record { n: log.len() as u64 + 1, at: 0, entry });
             }
         }

@@ -110,6 +110,9 @@ pub enum Entry {
         /// Not to be delivered before then.
         #[serde(default)]
         not_before: Millis,
+        /// Whether another process over the same store had died a moment before, so that the task is a suspect at once.
+        #[serde(default, skip_serializing_if = "is_not_so")]
+        again: bool,
     },
 }
 

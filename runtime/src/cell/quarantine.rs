@@ -76,15 +76,17 @@ impl Quarantine {
         Arc::new(Self(watch::Sender::new(Trial::default())))
     }
 
-    /// What becomes of tasks that were claimed together, of which some may be suspects.
+    /// What becomes of tasks that were claimed together, of which some may be suspects. Who stands before them in the queue
+    /// goes before them: suspects behind others are handed back, and close nothing.
     pub(crate) fn admit(self: &Arc<Self>, claimed: &[Option<Suspicion>]) -> Vec<Admission> {
         let mut admissions = Vec::with_capacity(claimed.len());
         self.0.send_if_modified(|trial| {
             let was_open = !trial.is_closed();
             if was_open {
-                if claimed.iter().all(Option::is_none) {
+                if claimed.first().is_none_or(Option::is_none) {
                     trial.worth = None;
-                    admissions.extend(claimed.iter().map(|_| Admission::Free));
+                    let admitted = |one: &Option<_>| if one.is_none() { Admission::Free } else { Admission::Back };
+                    admissions.extend(claimed.iter().map(admitted));
                     return false;
                 }
                 *trial = Trial { number: trial.number + 1, ..Trial::default() };
@@ -236,8 +238,9 @@ mod tests {
         let (node, cell) = (Teller::default(), Teller::default());
         let quits = Quits { node: node.told(), cell: cell.told() };
         assert_eq!(words(&quarantine.admit(&[None, None])), "ff");
-        let first = quarantine.admit(&[None, suspect(2), suspect(3), suspect(9)]);
-        assert_eq!((words(&first), quarantine.worth(8)), ("bssb".into(), 2));
+        assert_eq!(words(&quarantine.admit(&[None, suspect(1), None])), "fbf", "they stand before it");
+        let first = quarantine.admit(&[suspect(2), None, suspect(3), suspect(9)]);
+        assert_eq!((words(&first), quarantine.worth(8)), ("sbsb".into(), 2));
         assert_eq!(words(&quarantine.admit(&[None])), "b");
         quarantine.until_closed().await;
         let mut members = first.into_iter().filter_map(|one| match one {

@@ -205,7 +205,7 @@ fn still_fresh(seen: &mut Instant) -> Result<()> {
 /// The record of a death for the log of a task that was held beside so many others, and when it may be handed out again.
 fn note_of(story: &Story, held: &Claimed, beside: usize, now: Millis) -> Option<(DeathNote, Millis)> {
     let task = story.task.as_ref()?;
-    let entry = suspect::died(&story.log, &task.retry, held.node.clone(), beside, now);
+    let entry = suspect::died(&story.log, &task.retry, held.node.clone(), beside, false, now);
     let not_before = if let Entry::Died { not_before, .. } = entry { not_before } else { 0 };
     let (n, capability, of) = (story.n() + 1, task.capability.clone(), held.writer.clone());
     Some((DeathNote { n, capability, entry, of }, not_before))

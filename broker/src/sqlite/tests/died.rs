@@ -42,7 +42,11 @@ async fn what_died_beside_others_is_a_suspect_and_loses_no_attempt() {
     let leases = claimed(&broker, 9).await;
     let second = leases.iter().map(told).collect::<Vec<_>>();
     let again = |name| one(name, &[2, 3], Some(1));
-    assert_eq!(second, [again("a"), again("b"), again("c"), one("d", &[3], None)]);
+    assert_eq!(
+        second,
+        [again("a"), again("b"), again("c"), one("d", &[3], Some(1))],
+        "this one died soon after the other"
+    );
 }
 
 #[tokio::test]
@@ -82,4 +86,24 @@ async fn what_died_alone_again_waits_so_that_others_go_first() {
     let view = broker.tasks.get(vec![task("bad").id]).await.unwrap().remove(0).unwrap();
     assert_eq!(view.status, Status::Pending);
     assert!(view.not_before.is_some());
+}
+
+/// One process dies, the next one 9 s after that was seen, and the last one 11 s later.
+#[tokio::test]
+async fn a_first_death_is_forgiven_unless_another_process_died_just_before() {
+    let (_dir, path) = store();
+    let mut suspects = Vec::new();
+    for (seen, next) in [(1_000, "one"), (100_000, "two"), (109_000, "three"), (120_000, "four")] {
+        let options = Options { clock: crate::clock::Clock::from_fn(move || seen), ..Options::default() };
+        let broker = open(&path, options).unwrap();
+        for lease in claimed(&broker, 9).await {
+            suspects.push((lease.task.id.to_string(), suspect::suspicion(&lease.log).is_some()));
+            let outcome = Outcome::of(&lease.task, Status::Completed, None, seen);
+            let done = Finish { fence: lease.fence, entries: Vec::new(), outcome, dead: None };
+            broker.tasks.finish(vec![done]).await.remove(0).unwrap();
+        }
+        broker.tasks.submit(vec![impatient(next)]).await;
+        assert_eq!(claimed(&broker, 1).await.len(), 1);
+    }
+    assert_eq!(suspects, [("one".into(), false), ("two".into(), true), ("three".into(), false)]);
 }
