@@ -183,7 +183,7 @@ mod tests {
             'r' => Entry::Released { reason: Release::Retry, error: None, not_before: 0, agent: None, begun: true },
             'p' => Entry::Parked { on: Vec::new() },
             'u' => Entry::Released { reason: Release::Drained, error: None, not_before: 0, agent: None, begun: false },
-            'd' => Entry::Died { node: NodeName::parse("n").unwrap(), beside: 1, not_before: 0 },
+            'd' => Entry::Died { node: NodeName::parse("n").unwrap(), beside: 1, not_before: 0, again: false },
             _ => Entry::Step { name: "s".into(), value: callboard_broker::payload::Payload::null(), input: None },
         };
         kinds.chars().zip(1..).map(|(kind, n)| Record { n, at: 0, entry: entry(kind) }).collect()

@@ -58,9 +58,14 @@ async fn started(wing: &Wing, approval: Approval) -> (Node, Arc<AtomicU32>) {
     (wing.node().serve(order(&runs, approval)).serve(build()).start().await.unwrap(), runs)
 }
 
+/// Waits until finance is asked something.
 async fn asked(node: &Node) -> TaskId {
-    a_moment().await;
-    Inbox::of(node.broker()).open(Some("finance")).await.unwrap().remove(0).task.id
+    loop {
+        a_moment().await;
+        if let Some(asked) = Inbox::of(node.broker()).open(Some("finance")).await.unwrap().pop() {
+            return asked.task.id;
+        }
+    }
 }
 
 async fn who_waits_for_approval_is_parked_and_what_was_edited_is_done_and_on_record(wing: &Wing) {
@@ -68,7 +73,10 @@ async fn who_waits_for_approval_is_parked_and_what_was_edited_is_done_and_on_rec
     let run = node.submit(ORDER, "lamp".into()).await.unwrap();
     let question = asked(&node).await;
     let id = TaskId::parse(run.id()).unwrap();
-    assert!(node.broker().tasks.get(vec![id.clone()]).await.unwrap()[0].as_ref().unwrap().parked);
+    until("it is parked", async || {
+        node.broker().tasks.get(vec![id.clone()]).await.unwrap()[0].as_ref().unwrap().parked
+    })
+    .await;
     tokio::time::sleep(10 * HOUR).await;
     let edited = json!({ "edit": { "name": "candle", "of": [{ "name": "wick" }] } });
     Inbox::of(node.broker()).answer(question.clone(), edited, "ann").await.unwrap();

@@ -251,17 +251,15 @@ async fn what_is_told_again_and_again_spends_from_the_run_in_which_it_began(wing
     let node = wing.node().serve(NEXT.by_fn(again)).serve(SHOUT.by_fn(shout)).start().await.unwrap();
     let tokens = Budget { tokens: Some(1_000), ..Budget::default() };
     let _ended = node.submit(NEXT, 0).budget(tokens).await.unwrap().outcome().await;
-    let mut before = 0;
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    until("all is spent", async || {
         let now = spent.load(Ordering::SeqCst);
         assert!(now <= 100, "{now} times");
-        if now == before && now > 0 {
-            assert_eq!(now, 100);
-            break;
-        }
-        before = now;
-    }
+        now == 100
+    })
+    .await;
+    // The next one would have come by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(spent.load(Ordering::SeqCst), 100);
     node.shutdown().await.unwrap();
 }
 

@@ -47,6 +47,17 @@ pub(crate) async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
+/// Waits until it holds, looking again and again: how soon that is, is up to the machine.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(60), held).await;
+    assert!(held.is_ok(), "never came: {what}");
+}
+
 /// Says when it is dropped.
 pub(crate) struct Dropped(pub(crate) Option<tokio::sync::oneshot::Sender<()>>);
 

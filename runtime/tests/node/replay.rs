@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use callboard::broker::id::TaskId;
 use callboard::broker::task::Record;
 use callboard::broker::tasks::TaskFilter;
 use callboard::replay::{Divergence, Replay, Verdict};
@@ -227,7 +228,7 @@ async fn what_failed_fails_again(wing: &Wing) {
 async fn a_race_between_children_ends_as_it_did(wing: &Wing) {
     let agent = || {
         SHOUT.by_fn(|ctx: Context, _: String| async move {
-            let (slow, quick) = (ctx.delegate(WAIT, 900), ctx.delegate(WAIT, 20));
+            let (slow, quick) = (ctx.delegate(WAIT, 10_000), ctx.delegate(WAIT, 20));
             let first = tokio::select! {
                 first = std::future::IntoFuture::into_future(slow) => first?,
                 first = std::future::IntoFuture::into_future(quick) => first?,
@@ -240,7 +241,7 @@ async fn a_race_between_children_ends_as_it_did(wing: &Wing) {
         let run = node.submit(SHOUT, String::new()).await.unwrap();
         assert_eq!(run.outcome().await.unwrap(), "20");
         a_moment().await;
-        let root = callboard::broker::id::TaskId::parse(run.id()).unwrap();
+        let root = TaskId::parse(run.id()).unwrap();
         let report = Replay::of(node.broker()).serve(agent()).task(&root).await.unwrap();
         assert!(report.is_identical(), "{report:?}");
     }
@@ -249,20 +250,22 @@ async fn a_race_between_children_ends_as_it_did(wing: &Wing) {
 /// That a hedge had no need of its second child is in no log: it is seen from what is not there.
 async fn a_hedge_replays_whether_or_not_it_asked_a_second_time(wing: &Wing) {
     let agent = || {
-        SHOUT.by_fn(|ctx: Context, ms: String| async move {
-            let ms = ms.parse().map_err(|_| Failure::permanent("no number"))?;
-            let waited = ctx.delegate(WAIT, ms).hedge(Duration::from_millis(100)).await?;
+        SHOUT.by_fn(|ctx: Context, times: String| async move {
+            let (ms, hedge) = times.split_once(' ').expect("two times");
+            let number = |text: &str| text.parse().map_err(|_| Failure::permanent("no number"));
+            let waited = ctx.delegate(WAIT, number(ms)?).hedge(Duration::from_millis(number(hedge)?)).await?;
             let last: u64 = ctx.step("last", async || Ok(waited + 1)).await?;
             Ok(last.to_string())
         })
     };
     let waiting = || WAIT.by_fn(wait).concurrency(2);
     let node = wing.node().serve(agent()).serve(waiting()).start().await.unwrap();
-    for (ms, children) in [("20", 1), ("400", 2)] {
-        let run = node.submit(SHOUT, ms.into()).await.unwrap();
+    // Wide apart, so that a slow machine changes nothing: a child of 20 ms is not late, one of 5 s is.
+    for (ms, hedge, children) in [(20, 60_000, 1), (5_000, 100, 2)] {
+        let run = node.submit(SHOUT, format!("{ms} {hedge}")).await.unwrap();
         run.outcome().await.unwrap();
         a_moment().await;
-        let root = callboard::broker::id::TaskId::parse(run.id()).unwrap();
+        let root = TaskId::parse(run.id()).unwrap();
         let log = node.broker().tasks.log(root.clone()).await.unwrap();
         let delegated = log.iter().filter(|record| record.entry.kind() == "delegated").count();
         assert_eq!(delegated, children, "{ms} ms: {log:?}");
@@ -344,7 +347,9 @@ async fn a_cancelled_run_replays_as_far_as_it_goes(wing: &Wing) {
     };
     let node = wing.node().serve(agent()).start().await.unwrap();
     let run = node.submit(COUNT, 7).await.unwrap();
-    a_moment().await;
+    let root = TaskId::parse(run.id()).unwrap();
+    let is_step = |record: &Record| record.entry.kind() == "step";
+    until("step one", async || node.broker().tasks.log(root.clone()).await.unwrap().iter().any(is_step)).await;
     run.cancel("enough").await.unwrap();
     let report = Replay::of(node.broker()).serve(agent()).run(run.id()).await.unwrap();
     assert!(matches!(&report.tasks[0].verdict, Verdict::Cut { .. }), "{report:?}");

@@ -115,9 +115,9 @@ async fn an_agent_that_does_not_start_again_is_tried_again_until_it_does(wing: &
 async fn a_handler_that_spins_is_a_zombie_and_its_task_goes_on_without_it() {
     for wing in Wing::all() {
         let (spins, go) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counts, until) = (spins.clone(), go.clone());
+        let (counts, ended) = (spins.clone(), go.clone());
         let service = COUNT.by_fn(move |_ctx, _: u32| {
-            let (spins, go) = (counts.clone(), until.clone());
+            let (spins, go) = (counts.clone(), ended.clone());
             async move {
                 let n = spins.fetch_add(1, Ordering::SeqCst) + 1;
                 while n == 1 && !go.load(Ordering::SeqCst) {
@@ -128,20 +128,13 @@ async fn a_handler_that_spins_is_a_zombie_and_its_task_goes_on_without_it() {
         });
         let node = wing.live().serve(service).start().await.unwrap();
         let run = node.submit(COUNT, 0).await.unwrap();
-        while spins.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("it spins", async || spins.load(Ordering::SeqCst) > 0).await;
         node.kill("n/agents/test.count/#1").unwrap();
-        let reply = tokio::time::timeout(Duration::from_secs(5), run.reply()).await.expect("another cell does it");
+        let reply = tokio::time::timeout(Duration::from_secs(60), run.reply()).await.expect("another cell does it");
         assert_eq!(reply.unwrap().value, 2);
-        let zombies = async |n| {
-            while node.tree().zombies != n {
-                tokio::task::yield_now().await
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(5), zombies(1)).await.expect("it is seen");
+        until("it is seen", async || node.tree().zombies == 1).await;
         go.store(true, Ordering::SeqCst);
-        tokio::time::timeout(Duration::from_secs(5), zombies(0)).await.expect("it is gone");
+        until("it is gone", async || node.tree().zombies == 0).await;
         assert_eq!(run.outcome().await.unwrap(), 2, "what it brought was not recorded");
         node.shutdown().await.unwrap();
     }

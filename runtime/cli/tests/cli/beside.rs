@@ -5,19 +5,18 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bounds::within;
-use crate::kit::{Did, SLOW, World};
+use crate::kit::{Begun, Did, SLOW, World, endless};
 
 fn world() -> World {
     let world = World::new();
-    world.file("slow.toml", SLOW.replace("1500", "4000"));
+    world.file("slow.toml", endless());
     world
 }
 
 #[test]
 fn short_verbs_answer_at_once_beside_a_run() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     let agents = world.json(&["agent", "ls"]);
     let echo = agents.as_array().unwrap().iter().find(|agent| agent["agent"] == "diag.echo").unwrap();
     assert_eq!((&echo["done"], &echo["running"]), (&2.into(), &1.into()));
@@ -44,8 +43,7 @@ fn short_verbs_answer_at_once_beside_a_run() {
 #[test]
 fn what_is_submitted_beside_a_run_is_done_by_it() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     let submitted = world.json(&["task", "submit", "qa.style", "--input", "{}", "--run", "beside", "--attempts", "1"]);
     assert_eq!(submitted["running"], true);
     world.until("its end", || world.json(&["task", "show", "beside"])["status"] != "pending");
@@ -58,8 +56,7 @@ fn what_is_submitted_beside_a_run_is_done_by_it() {
 #[test]
 fn a_cancelled_run_ends_where_it_is_worked_on() {
     let world = world();
-    let run = world.start(&["run", "slow.toml", "--run", "doomed"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&["--run", "doomed"]);
     assert_eq!(world.json(&["task", "cancel", "doomed"])["cancelled"][0], "doomed");
     let did = run.end();
     assert_eq!(did.exit, 1, "{}", did.err);
@@ -68,11 +65,14 @@ fn a_cancelled_run_ends_where_it_is_worked_on() {
 
 #[test]
 fn a_second_run_is_worked_on_by_the_owner_and_taken_over_when_it_dies() {
-    let world = world();
-    let owner = world.start(&["run", "slow.toml", "--run", "first"]);
-    world.until("two tasks", || world.completed() == 2);
+    let world = World::new();
+    // Both are done to their end.
+    world.file("slow.toml", SLOW);
+    let begun = Begun::follow(&world);
+    let mut owner = world.start(&["run", "slow.toml", "--run", "first"]);
+    owner.until_err("completed  a");
     let second = world.start(&["run", "slow.toml", "--run", "second"]);
-    world.until("its beginning", || world.completed() == 2 && world.json(&["task", "show", "last"])["id"] == "second");
+    begun.thirds(2);
     owner.kill();
     let did = second.end();
     assert_eq!(did.exit, 0, "{}", did.err);
@@ -85,11 +85,9 @@ fn a_second_run_is_worked_on_by_the_owner_and_taken_over_when_it_dies() {
 /// The owner works on it with its own models, and for once `--model` was taken and did nothing.
 #[test]
 fn models_are_not_taken_for_a_run_that_another_process_works_on() {
-    let world = World::new();
-    world.file("slow.toml", SLOW.replace("1500", "60000"));
+    let world = world();
     world.file("docs/otter.md", "The otter eats fish.\n");
-    let owner = world.start(&["run", "slow.toml", "--run", "first"]);
-    world.until("two tasks", || world.completed() == 2);
+    let owner = world.start_slow(&["--run", "first"]);
     let ask = ["run", "--ask", "What does the otter eat?", "--sources", "docs"];
     let model = ["--model", "openai/mock", "--model-url", "http://127.0.0.1:9/v1"];
     let did = world.run(&[&ask[..], &model].concat());
@@ -106,8 +104,7 @@ fn models_are_not_taken_for_a_run_that_another_process_works_on() {
 #[test]
 fn events_and_state_are_followed_beside_a_run() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     let mut tail = world.start(&["event", "tail", "--type", "task.cancelled", "--limit", "1", "--json"]);
     assert!(tail.err().starts_with("following store.db from event "));
     world.run(&["state", "set", "global.note", "1"]);
@@ -125,8 +122,7 @@ fn events_and_state_are_followed_beside_a_run() {
 #[test]
 fn an_owner_that_does_not_answer_is_told_soon() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     run.signal("STOP");
     for verb in [&["tree"][..], &["agent", "ls"], &["task", "submit", "diag.echo"]] {
         let began = Instant::now();

@@ -1,6 +1,6 @@
 //! Processes that are killed, interrupted or told to end, and what is kept of their work.
 
-use crate::kit::{SLOW, World};
+use crate::kit::{SLOW, World, endless};
 
 fn world() -> World {
     let world = World::new();
@@ -11,8 +11,7 @@ fn world() -> World {
 #[test]
 fn after_a_kill_what_was_recorded_is_kept_and_the_rest_is_done() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     run.kill();
     let left = world.run(&["tree"]);
     assert!(left.err.starts_with("nothing is running"), "{}", left.err);
@@ -43,8 +42,7 @@ fn after_a_kill_what_was_recorded_is_kept_and_the_rest_is_done() {
 fn a_run_that_is_told_to_end_hands_back_and_says_how_to_go_on() {
     for signal in ["INT", "TERM"] {
         let world = world();
-        let run = world.start(&["run", "slow.toml"]);
-        world.until("two tasks", || world.completed() == 2);
+        let run = world.start_slow(&[]);
         run.signal(signal);
         let did = run.end();
         assert_eq!(did.exit, 130, "{signal}: {}", did.err);
@@ -61,8 +59,7 @@ fn a_run_that_is_told_to_end_hands_back_and_says_how_to_go_on() {
 #[test]
 fn a_second_signal_ends_it_on_the_spot() {
     let world = world();
-    let run = world.start(&["run", "slow.toml"]);
-    world.until("two tasks", || world.completed() == 2);
+    let run = world.start_slow(&[]);
     // Both are there when it wakes up, so there is no time to hand anything back between them.
     for signal in ["STOP", "INT", "TERM", "CONT"] {
         run.signal(signal);
@@ -77,7 +74,8 @@ fn a_second_signal_ends_it_on_the_spot() {
 
 #[test]
 fn a_run_in_memory_says_that_it_is_gone() {
-    let world = world();
+    let world = World::new();
+    world.file("slow.toml", endless());
     let mut run = world.start(&["--store", "memory", "run", "slow.toml"]);
     run.until_err("completed  b");
     run.signal("INT");

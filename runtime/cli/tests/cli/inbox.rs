@@ -21,12 +21,17 @@ fn open(world: &World) -> Vec<String> {
     open.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Whether a question is open, as far as it can be seen.
+fn is_asked(world: &World) -> bool {
+    world.look(&["inbox", "ls"]).is_some_and(|open| !open.as_array().unwrap().is_empty())
+}
+
 #[test]
 fn a_run_goes_on_with_the_answer_of_a_person() {
     let world = World::new();
     world.file("release.toml", RELEASE);
     let run = world.start(&["run", "release.toml", "--stay"]);
-    world.until("the question", || !open(&world).is_empty());
+    world.until("the question", || is_asked(&world));
     let id = open(&world).remove(0);
     let shown = world.run(&["inbox", "show", &id]);
     assert!(shown.out.contains("question   ship version 2?") && shown.out.contains("yes | no"), "{}", shown.out);
@@ -47,7 +52,7 @@ fn a_question_and_its_answer_outlive_every_process() {
     let world = World::new();
     world.file("release.toml", RELEASE);
     let run = world.start(&["run", "release.toml", "--stay"]);
-    world.until("the question", || !open(&world).is_empty());
+    world.until("the question", || is_asked(&world));
     run.kill();
     let id = open(&world).remove(0);
     let answered = world.run(&["inbox", "answer", &id, "no", "--as", "ann"]);

@@ -1,5 +1,6 @@
 //! A folder with a store and some files, and commands that are run in it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -42,7 +43,7 @@ capability = "diag.echo"
 input = { text = "{{b.text}}" }
 "#;
 
-/// A workflow that takes its time in its third task.
+/// A workflow that takes its time in its third task, `c`; see [`endless`].
 pub(crate) const SLOW: &str = r#"
 name = "slow"
 [[task]]
@@ -56,12 +57,17 @@ input = { text = "{{a.text}}, two" }
 [[task]]
 id = "c"
 capability = "diag.echo"
-input = { text = "{{b.text}}, three", delay_ms = 1500 }
+input = { text = "{{b.text}}, three", delay_ms = 4000 }
 [[task]]
 id = "d"
 capability = "diag.echo"
 input = { text = "{{c.text}}, four" }
 "#;
+
+/// [`SLOW`] with a third task that does not end within a test, however slow the machine is.
+pub(crate) fn endless() -> String {
+    SLOW.replace("4000", "600000")
+}
 
 /// A folder of its own for one test; gone with it.
 pub(crate) struct World {
@@ -123,6 +129,12 @@ impl World {
         serde_json::from_str(&did.out).unwrap_or_else(|why| panic!("{args:?}: {why}: {}", did.out))
     }
 
+    /// What a command answers; none when it fails, for the store may just be made by another process.
+    pub(crate) fn look(&self, args: &[&str]) -> Option<Value> {
+        let did = self.run(&[args, &["--json"]].concat());
+        (did.exit == 0).then(|| serde_json::from_str(&did.out).unwrap())
+    }
+
     /// Starts a command that goes on.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -138,10 +150,50 @@ impl World {
         }
     }
 
-    /// How many tasks of the newest run have completed; 0 while there is none.
+    /// How many tasks of the newest run have completed.
     pub(crate) fn completed(&self) -> usize {
-        let did = self.run(&["task", "ls", "--run", "last", "--status", "completed", "--json"]);
-        serde_json::from_str::<Value>(&did.out).ok().and_then(|rows| rows.as_array().map(Vec::len)).unwrap_or(0)
+        self.json(&["task", "ls", "--run", "last", "--status", "completed"]).as_array().unwrap().len()
+    }
+
+    /// Starts a run of `slow.toml`, and comes back when its third task has begun.
+    pub(crate) fn start_slow(&self, args: &[&str]) -> Running {
+        let begun = Begun::follow(self);
+        let run = self.start(&[&["run", "slow.toml"], args].concat());
+        begun.thirds(1);
+        run
+    }
+}
+
+/// Which tasks have begun, as a process tells that was there before them. So nothing has to be started to learn that a
+/// task is at work, which takes longer on a slow machine than many a task.
+pub(crate) struct Begun<'w> {
+    world: &'w World,
+    told: tempfile::NamedTempFile,
+    _tail: Running,
+}
+
+impl<'w> Begun<'w> {
+    pub(crate) fn follow(world: &'w World) -> Begun<'w> {
+        let told = tempfile::NamedTempFile::new().unwrap();
+        let mut tail = world.command(&["event", "tail", "--type", "task.started", "--json"]);
+        let mut tail = Running(Some(tail.stdout(told.reopen().unwrap()).stderr(Stdio::piped()).spawn().unwrap()));
+        tail.until_err("following");
+        Begun { world, told, _tail: tail }
+    }
+
+    /// Waits until the third task of so many runs of [`SLOW`] has begun.
+    pub(crate) fn thirds(&self, runs: usize) {
+        self.world.until("the third task", || {
+            let told = std::fs::read_to_string(self.told.path()).unwrap();
+            let mut begun: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            // The last line may still be written.
+            for event in told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+                let id = |field: &str| event[field].as_str().unwrap().to_owned();
+                begun.entry(id("run")).or_default().insert(id("task"));
+            }
+            // The task of the run itself has begun too.
+            begun.values().filter(|tasks| tasks.len() > 3).count() >= runs
+        });
     }
 }
 

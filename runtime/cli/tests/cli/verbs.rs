@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kit::{BAD, Did, GOOD, SLOW, World, same};
+use crate::kit::{BAD, Did, GOOD, World, endless, same};
 
 #[test]
 fn a_question_is_answered_with_its_sources() {
@@ -331,7 +331,7 @@ fn less_than_was_asked_for_is_said_and_fails_only_where_that_is_wanted() {
 #[test]
 fn a_run_that_is_not_done_in_time_ends_with_4() {
     let world = World::new();
-    world.file("slow.toml", SLOW.replace("1500", "60000"));
+    world.file("slow.toml", endless());
     let did = world.run(&["run", "slow.toml", "--deadline", "500ms"]);
     assert_eq!(did.exit, 4, "{}", did.err);
     assert!(did.err.contains("error[CB0014]"), "{}", did.err);
@@ -341,7 +341,7 @@ fn a_run_that_is_not_done_in_time_ends_with_4() {
 fn a_run_has_the_budget_that_it_is_given_and_says_what_ran_out() {
     let world = World::new();
     world.file("good.toml", GOOD);
-    world.file("slow.toml", SLOW);
+    world.file("slow.toml", endless());
     world.file("tight.toml", GOOD.replace("[inputs]", "[budget]\ntasks = 1\n[inputs]"));
     for (words, exit, said) in [
         (&["run", "good.toml", "--budget", "tasks=2,wall=1m"][..], 0, ""),
