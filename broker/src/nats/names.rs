@@ -23,6 +23,9 @@ pub const NODES: &str = "KV_cb_nodes";
 /// The stream under the bucket of what nodes share: who serves what, settings of pools.
 pub const SHARED: &str = "KV_cb_shared";
 
+/// Everything in a stream. The server counts it without a look at each subject, which it needs for any other wildcard.
+pub const ALL: &str = ">";
+
 /// The bucket of shared state.
 pub const STATE_BUCKET: &str = "cb_state";
 /// The bucket of nodes that are present.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use super::deadlines::{Aside, Deadlines};
 use super::held::Held;
@@ -19,6 +20,9 @@ use crate::tasks::Revoked;
 
 /// How often the queue is looked at for tasks that other processes have put there.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// To find what is parked the server goes through the subjects of all that ever happened: so long as that takes, times
+/// this, it is left alone afterwards, and no history costs it more than this part of its time.
+const REST: u32 = 50;
 /// Queue messages read in one look.
 const PAGE: usize = 256;
 /// How often an expiry may find that somebody has just written.
@@ -54,8 +58,8 @@ async fn keep_time(room: Weak<Room>) {
 }
 
 /// Until something changed, or `next`. The room is let go of now and then, so that it can end.
-async fn until(room: &Arc<Room>, next: Option<tokio::time::Instant>) {
-    let far = tokio::time::Instant::now() + Duration::from_secs(1);
+async fn until(room: &Arc<Room>, next: Option<Instant>) {
+    let far = Instant::now() + Duration::from_secs(1);
     let next = next.map_or(far, |next| next.min(far));
     tokio::select! {
         () = room.stirred.notified() => {}
@@ -122,14 +126,18 @@ fn is_cancel(hint: &Hint) -> bool {
 
 /// Keeps the deadlines of all queued tasks. Several processes may do it at once: an outcome is recorded once.
 async fn sweep(room: Weak<Room>) {
-    let (mut deadlines, mut aside) = (Deadlines::new(), Aside::default());
+    let (mut deadlines, mut aside, mut look_aside) = (Deadlines::new(), Aside::default(), Instant::now());
     loop {
         let Some(at) = room.upgrade() else { return };
         if let Err(error) = at.note_deadlines(&mut deadlines).await {
             tracing::debug!(%error, "the queue could not be looked at");
         }
-        if let Err(error) = at.note_aside(&mut aside).await {
-            tracing::debug!(%error, "parked tasks could not be looked at");
+        let began = Instant::now();
+        if began >= look_aside {
+            if let Err(error) = at.note_aside(&mut aside).await {
+                tracing::debug!(%error, "parked tasks could not be looked at");
+            }
+            look_aside = Instant::now() + SWEEP_EVERY.max(began.elapsed() * REST);
         }
         let now = at.now();
         while let Some(seq) = aside.due(now) {
@@ -148,7 +156,7 @@ async fn sweep(room: Weak<Room>) {
         }
         let next =
             deadlines.next().into_iter().chain(aside.next()).min().map(|deadline| at.link.clock.instant(deadline));
-        let far = tokio::time::Instant::now() + SWEEP_EVERY;
+        let far = Instant::now() + SWEEP_EVERY;
         let next = next.map_or(far, |next| next.min(far));
         tokio::select! {
             () = at.queued_here.notified() => {}
@@ -160,7 +168,7 @@ async fn sweep(room: Weak<Room>) {
 impl Room {
     async fn note_deadlines(&self, deadlines: &mut Deadlines) -> Result<()> {
         loop {
-            let page = self.link.page(names::TASKS, "cb.v1.task.>", deadlines.read_from(), PAGE).await?;
+            let page = self.link.page(names::TASKS, names::ALL, deadlines.read_from(), PAGE).await?;
             let more = page.last().is_some_and(|raw| raw.pending > 0);
             for raw in page {
                 // What cannot be read is for whoever pulls it.

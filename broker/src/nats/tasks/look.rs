@@ -158,7 +158,7 @@ impl Room {
     /// The tasks that somebody holds, or held when his process died, of those that stand in the queue at `from..=to`: as
     /// many as one look takes in, and where the next begins.
     pub(super) async fn in_progress(&self, from: u64, to: u64) -> Result<(Vec<(TaskId, Story)>, Option<u64>)> {
-        let page = self.link.page(names::TASKS, "cb.v1.task.>", from, GATHER).await?;
+        let page = self.link.page(names::TASKS, names::ALL, from, GATHER).await?;
         let addresses = page.iter().take_while(|raw| raw.seq <= to).filter_map(|raw| entry::address(&raw.subject).ok());
         let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
         let stories = self.glance(&ids).await?;

@@ -22,6 +22,10 @@ use crate::tasks::Submitted;
 /// Children up to this size stand in their queue message, for workers of every kind: 32 KiB.
 const QUEUE_INLINE: usize = 32 << 10;
 
+/// How many tasks of one call are sent before it is known whether the queue takes them. When it is full the others are
+/// refused without being sent: what they cost a server that has too much to do already would be for nothing.
+const PROBE: usize = 32;
+
 /// What became of a queue message.
 #[derive(Clone, Debug)]
 pub(super) enum Queued {
@@ -33,10 +37,6 @@ pub(super) enum Queued {
 
 impl Room {
     pub(super) async fn submit(&self, tasks: Vec<Task>) -> Vec<Result<Submitted>> {
-        let known = match self.known(&tasks).await {
-            Ok(known) => known,
-            Err(error) => return tasks.iter().map(|_| Err(error.clone())).collect(),
-        };
         let mut first: HashMap<TaskId, usize> = HashMap::new();
         let twins: Vec<Option<usize>> = tasks
             .iter()
@@ -46,19 +46,36 @@ impl Room {
                 (at != i).then_some(at)
             })
             .collect();
+        let (probe, rest) = tasks.split_at(tasks.len().min(PROBE));
+        let mut stored = self.submit_some(probe, &twins[..probe.len()]).await;
+        let full = stored.iter().find_map(|one| one.as_ref().err().filter(|error| matches!(error, Error::Busy { .. })));
+        match full.cloned() {
+            Some(busy) => stored.extend(rest.iter().map(|_| Err(busy.clone()))),
+            None => stored.extend(self.submit_some(rest, &twins[probe.len()..]).await),
+        }
+        let answer = |(i, twin): (usize, &Option<usize>)| match twin {
+            Some(at) if stored[*at].is_ok() => facts::same_input(&tasks[*at], &tasks[i]).map(|()| Submitted::Known),
+            Some(at) => stored[*at].clone(),
+            None => stored[i].clone(),
+        };
+        twins.iter().enumerate().map(answer).collect()
+    }
+
+    /// Stores these but for twins of earlier ones.
+    async fn submit_some(&self, tasks: &[Task], twins: &[Option<usize>]) -> Vec<Result<Submitted>> {
+        if tasks.is_empty() {
+            return Vec::new();
+        }
+        let known = match self.known(tasks).await {
+            Ok(known) => known,
+            Err(error) => return tasks.iter().map(|_| Err(error.clone())).collect(),
+        };
         // The first poll of each sends it, in order, so that they are stored in the order given.
-        let stored = join_all(tasks.iter().zip(&twins).map(|(task, twin)| {
+        join_all(tasks.iter().zip(twins).map(|(task, twin)| {
             let known = &known;
             async move { if twin.is_some() { Ok(Submitted::Known) } else { self.submit_one(task, known).await } }
         }))
-        .await;
-        let answers = stored.into_iter().zip(&twins).zip(&tasks);
-        answers
-            .map(|((stored, twin), task)| match twin {
-                Some(at) => facts::same_input(&tasks[*at], task).map(|()| Submitted::Known),
-                None => stored,
-            })
-            .collect()
+        .await
     }
 
     /// The stories of these tasks and of their parents.
