@@ -6,7 +6,7 @@ READS = {"readOnlyHint": True}
 TOOLS = [
     {"name": "echo", "description": "says it back", "inputSchema": SCHEMA, "annotations": READS},
     {"name": "pid", "description": "its process", "inputSchema": SCHEMA, "annotations": READS},
-    {"name": "slow", "description": "takes a minute", "inputSchema": SCHEMA, "annotations": READS},
+    {"name": "slow", "description": "takes a minute, and makes a file of that name when it begins", "inputSchema": SCHEMA, "annotations": READS},
     {"name": "die", "description": "ends without an answer", "inputSchema": SCHEMA},
     {"name": "large", "description": "says much", "inputSchema": SCHEMA, "annotations": READS},
     {"name": "env", "description": "names of variables", "inputSchema": SCHEMA, "annotations": READS},
@@ -15,6 +15,8 @@ TOOLS = [
 
 def called(name, text):
     if name == "slow":
+        if text:
+            open(text, "x").close()
         time.sleep(60)
     if name == "die":
         os._exit(1)

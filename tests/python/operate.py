@@ -41,16 +41,17 @@ async def see_queue_depth(nc, js):
         assert answer.stream == "CB_TASKS"
     info = await js.consumer_info("CB_TASKS", "cap-diag-idle-bulk")
     assert (info.num_pending, info.num_ack_pending) == (3, 0), info
-    answer = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_TASKS", b'{"subjects_filter":"cb.v1.task.diag-idle.>"}')).data)
+    filtered = b'{"subjects_filter":"cb.v1.task.diag-idle.>"}'
+    answer = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_TASKS", filtered, timeout=20)).data)
     assert sorted(answer["state"]["subjects"]) == [f"cb.v1.task.diag-idle.bulk.idle-{n}" for n in range(3)], answer
 
 
 async def cancel(nc, js):
-    answer = await nc.request("cb.v1.ctl.task.cancel", b'{"task":"idle-1","by":"ops"}', timeout=5)
+    answer = await nc.request("cb.v1.ctl.task.cancel", b'{"task":"idle-1","by":"ops"}', timeout=20)
     assert json.loads(answer.data) == {"cancelled": ["idle-1"]}, answer.data
     outcome = json.loads((await js.get_last_msg("CB_RUNS", "cb.v1.run.idle-1.idle-1.*")).data)
     assert (outcome["status"], outcome["error"]["message"]) == ("cancelled", "ops"), outcome
-    again = await nc.request("cb.v1.ctl.task.cancel", b'{"task":"idle-1"}', timeout=5)
+    again = await nc.request("cb.v1.ctl.task.cancel", b'{"task":"idle-1"}', timeout=20)
     assert json.loads(again.data) == {"cancelled": []}, again.data
     assert (await js.consumer_info("CB_TASKS", "cap-diag-idle-bulk")).num_pending == 2
     await refused(nc, "cb.v1.ctl.task.cancel", b'{"task":"nobody"}', "404")
@@ -58,7 +59,7 @@ async def cancel(nc, js):
 
 
 async def refused(nc, subject, body, code):
-    answer = await nc.request(subject, body, timeout=5)
+    answer = await nc.request(subject, body, timeout=20)
     assert answer.headers and answer.headers["Nats-Service-Error-Code"] == code, (answer.headers, answer.data)
     assert answer.headers["Nats-Service-Error"] == json.loads(answer.data)["message"], answer.headers
 
@@ -71,11 +72,12 @@ async def read_a_dead_letter_and_retry_it_once(nc, js):
     assert raw.subject == "cb.v1.dead.diag-fail.failed.t2", raw.subject
     assert (letter["body"], letter["task"], letter["error"]) == ({"text": "x"}, "t2", "no luck"), letter
     request = json.dumps({"seq": raw.seq}).encode()
-    answers = [json.loads(a.data) for a in await asyncio.gather(*(nc.request("cb.v1.ctl.dead.retry", request, timeout=5) for _ in range(3)))]
+    answers = [json.loads(a.data) for a in await asyncio.gather(*(nc.request("cb.v1.ctl.dead.retry", request, timeout=20) for _ in range(3)))]
     again = answers[0]["task"]
     assert answers == [{"task": again}] * 3 and again.startswith("t2_"), answers
     await until(js, "CB_RUNS", f"cb.v1.run.t2.{again}.failed")
-    info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_RUNS", b'{"subjects_filter":"cb.v1.run.t2.*.*"}')).data)
+    filtered = b'{"subjects_filter":"cb.v1.run.t2.*.*"}'
+    info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_RUNS", filtered, timeout=20)).data)
     subjects = info["state"]["subjects"]
     begun = {subject: count for subject, count in subjects.items() if subject.endswith((".submitted", ".started"))}
     both = {f"cb.v1.run.t2.{task}.{kind}": 1 for task in ("t2", again) for kind in ("submitted", "started")}
@@ -86,7 +88,7 @@ async def read_a_dead_letter_and_retry_it_once(nc, js):
 async def read_the_history_of_state(nc, js):
     # `history()` of this client says now and then that there are no keys, when the server was quicker than it.
     changes = await js.subscribe("$KV.cb_state.global.counter", stream="KV_cb_state", ordered_consumer=True)
-    history = [await changes.next_msg(timeout=5) for _ in range(150)]
+    history = [await changes.next_msg(timeout=20) for _ in range(150)]
     assert (await changes.consumer_info()).num_pending == 0
     await changes.unsubscribe()
     values = [json.loads(change.data)["value"] for change in history]
@@ -98,7 +100,7 @@ async def read_the_history_of_state(nc, js):
     await bucket.put("global.by-hand", b'{"color":"red"}')
     watcher, seen = await bucket.watch("global.*"), set()
     while seen != {"global.by-hand", "global.counter"}:
-        entry = await watcher.updates(timeout=5)
+        entry = await watcher.updates(timeout=20)
         seen |= {entry.key} if entry else set()
     await watcher.stop()
 
@@ -116,7 +118,7 @@ async def trace_one_message(nc, js):
     traces = await nc.subscribe("trace.t9")
     headers = {"Nats-Trace-Dest": "trace.t9", "Nats-Trace-Only": "true"}
     await nc.publish("cb.v1.task.diag-echo.normal.t9", HAND, headers=headers)
-    hops = json.loads((await traces.next_msg(timeout=5)).data)["events"]
+    hops = json.loads((await traces.next_msg(timeout=20)).data)["events"]
     assert any(hop["type"] == "js" and hop["stream"] == "CB_TASKS" for hop in hops), hops
     try:
         await js.get_last_msg("CB_TASKS", "cb.v1.task.*.*.t9")

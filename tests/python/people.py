@@ -16,7 +16,7 @@ ANSWER = "cb.v1.ctl.inbox.answer"
 
 
 async def refused(nc, body, code):
-    answer = await nc.request(ANSWER, body if isinstance(body, bytes) else json.dumps(body).encode(), timeout=5)
+    answer = await nc.request(ANSWER, body if isinstance(body, bytes) else json.dumps(body).encode(), timeout=20)
     assert answer.headers and answer.headers["Nats-Service-Error-Code"] == code, (body, answer.headers, answer.data)
     return json.loads(answer.data)
 
@@ -31,21 +31,27 @@ async def answer_by_request(nc, js, agents):
     assert "it is for ann, bob" in (await refused(nc, {"task": "q1", "answer": "yes", "by": "eve"}, "403"))["message"]
     said = json.dumps({"task": "q1", "answer": "yes", "by": "ann"}).encode()
     for recorded in ("new", "already"):
-        answer = await nc.request(ANSWER, said, timeout=5)
+        answer = await nc.request(ANSWER, said, timeout=20)
         assert json.loads(answer.data) == {"task": "q1", "recorded": recorded}, answer.data
     await refused(nc, {"task": "q1", "answer": "no", "by": "bob"}, "409")
     outcome = json.loads((await js.get_last_msg("CB_RUNS", "cb.v1.run.q1.q1.*")).data)
     assert (outcome["status"], outcome["output"], outcome["agent"]) == ("completed", "yes", "ann"), outcome
 
 
-async def query(nc, js, agents):
+async def offered(agents, name=None):
+    """What acme offers, of that name if one is said, once it is found: a node that is busy answers a question too late."""
     async with asyncio.timeout(60):
-        found = []
-        while not found:
-            found = [one for one in await agents.discover(filter=DiscoverFilter(owner="acme")) if one.session_name == "diag-relay"]
+        while True:
+            found = await agents.discover(filter=DiscoverFilter(owner="acme"))
+            if found := [one for one in found if name in (None, one.session_name)]:
+                return found
+
+
+async def query(nc, js, agents):
+    relay = (await offered(agents, "diag-relay"))[0]
     question = {"question": "which one?", "choices": ["red", "blue"], "context": {"of": 2}}
     asked, answer = [], ""
-    async for chunk in found[0].prompt(json.dumps({"path": ["human.caller"], "input": question}), timeout=30):
+    async for chunk in relay.prompt(json.dumps({"path": ["human.caller"], "input": question}), timeout=50):
         if isinstance(chunk, Query):
             asked.append(chunk)
             # The first answer is none of the choices, and is asked for again.
@@ -60,12 +66,9 @@ async def query(nc, js, agents):
 
 async def asked_back(nc, js, agents):
     """Whatever acme offers asks back, and says what it was told."""
-    async with asyncio.timeout(60):
-        found = []
-        while not found:
-            found = await agents.discover(filter=DiscoverFilter(owner="acme"))
+    acme = (await offered(agents))[0]
     answer = ""
-    async for chunk in found[0].prompt("order a lamp", timeout=30):
+    async for chunk in acme.prompt("order a lamp", timeout=50):
         if isinstance(chunk, Query):
             await chunk.reply("the red one")
         elif isinstance(chunk, ResponseChunk):
@@ -74,16 +77,17 @@ async def asked_back(nc, js, agents):
 
 
 async def query_answered_elsewhere(nc, js, agents):
-    [relay] = [one for one in await agents.discover(filter=DiscoverFilter(owner="acme")) if one.session_name == "diag-relay"]
+    [relay] = await offered(agents, "diag-relay")
     question = {"question": "how many?", "schema": {"type": "integer"}}
     answer, asked = "", None
-    async for chunk in relay.prompt(json.dumps({"path": ["human.caller"], "input": question}), timeout=30):
+    async for chunk in relay.prompt(json.dumps({"path": ["human.caller"], "input": question}), timeout=50):
         if isinstance(chunk, Query):
             asked = chunk
-            info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_TASKS", b'{"subjects_filter":"cb.v1.task.human-caller.>"}')).data)
+            filtered = b'{"subjects_filter":"cb.v1.task.human-caller.>"}'
+            info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_TASKS", filtered, timeout=20)).data)
             [subject] = info["state"]["subjects"]
             said = {"task": subject.split(".")[-1], "answer": 7, "by": "ops"}
-            assert json.loads((await nc.request(ANSWER, json.dumps(said).encode(), timeout=5)).data)["recorded"] == "new"
+            assert json.loads((await nc.request(ANSWER, json.dumps(said).encode(), timeout=20)).data)["recorded"] == "new"
             await asyncio.sleep(0.2)
             await chunk.reply("8")
         elif isinstance(chunk, ResponseChunk):
@@ -95,9 +99,10 @@ async def schedule_by_hand(nc, js, agents):
     bucket = await js.key_value("cb_state")
     every = {"name": "tick", "capability": "diag.relay", "input": {"path": [], "input": 1}, "when": {"every": {"period": "1s"}}}
     await bucket.put("global.callboard-schedule.tick", json.dumps(every).encode())
-    ended, deadline = set(), asyncio.get_running_loop().time() + 20
+    ended, deadline = set(), asyncio.get_running_loop().time() + 50
     while len(ended) < 2 and asyncio.get_running_loop().time() < deadline:
-        info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_RUNS", b'{"subjects_filter":"cb.v1.run.*.*.completed"}')).data)
+        filtered = b'{"subjects_filter":"cb.v1.run.*.*.completed"}'
+        info = json.loads((await nc.request("$JS.API.STREAM.INFO.CB_RUNS", filtered, timeout=20)).data)
         ended = {subject for subject in info["state"].get("subjects") or {} if subject.startswith("cb.v1.run.tick-")}
         await asyncio.sleep(0.1)
     await bucket.delete("global.callboard-schedule.tick")

@@ -11,9 +11,10 @@ use callboard_tests::nats::Server;
 use callboard_tests::programs;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A question that has to be answered, work that has to be approved, and each rule for when nobody answers.
+/// A question that has to be answered, work that has to be approved, and each rule for when nobody answers. `up` is asked
+/// when the two gates are over, so that its time has to do only for what is done with it.
 const GATES: &str = r#"
 name = "gates"
 output = { said = "{{say.text}}", silent = "{{silent}}", up = "{{up}}", lost = "{{lost}}", late = "{{late}}", passed = "{{passed.text}}" }
@@ -34,8 +35,9 @@ deadline = "2s"
 [[task]]
 id = "up"
 capability = "human.nobody"
+depends_on = ["say"]
 input = { question = "up?", on_timeout = { escalate = "boss" } }
-deadline = "15s"
+deadline = "25s"
 [[task]]
 id = "lost"
 capability = "human.nobody"
@@ -177,6 +179,10 @@ fn gates_survive(mut stage: Stage) {
     let (exit, said) = stage.answer(&approve, r#"{"reject": "no"}"#, "ceo");
     assert!(exit == 2 && said.contains("was answered by cfo"), "{said}");
 
+    stage.go_on();
+    // Its time goes on while nobody is there to look at it.
+    stage.asked("nobody", "up?");
+    stage.kill_all();
     stage.go_on();
     let up = stage.asked("boss", "up?");
     stage.kill_all();

@@ -28,11 +28,14 @@ fn overload(wing: &str, place: &str) {
     println!("{wing}: {part:.2} of the capacity accepted, memory x{growth:.2}: {told}");
     assert_eq!(told["odd"], serde_json::json!([]), "what does not fit is busy");
     assert!(number("refused") > 0.0, "{told}");
-    assert_eq!(number("accepted_in_all"), number("done"), "{told}");
+    // A broker that does not answer in time, because the machine is busy, may have accepted the task or not.
+    let most = number("accepted_in_all") + number("unclear");
+    assert!((number("accepted_in_all")..=most).contains(&number("done")), "{told}");
     assert_eq!(number("dead"), 0.0, "{told}");
     assert!(growth <= GROWTH, "memory grew {growth:.2} times: {told}");
     assert!(number("answers") >= number("took_s"), "{told}");
     if are_strict() {
+        assert_eq!(number("unclear"), 0.0, "{told}");
         assert!(part >= ACCEPTED, "{told}");
     }
 }

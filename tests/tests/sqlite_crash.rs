@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use callboard_broker::Broker;
@@ -182,6 +182,24 @@ async fn a_store_that_answers_before_it_commits_is_caught() {
     panic!("a lie was believed 40 times");
 }
 
+/// A store of a process that was killed, with its file and its log, which has all that was ever written.
+fn killed(folder: &Path, random: &mut Random) -> (PathBuf, Vec<u8>, Vec<u8>) {
+    for n in 0..100 {
+        let store = folder.join(format!("{n}.db"));
+        if store.exists() {
+            continue;
+        }
+        Said::default().live(&store, "1", "honest", 50 + random.below(250));
+        let (file, log) = (std::fs::read(&store).unwrap(), std::fs::read(beside(&store)).unwrap());
+        // A log from which pages were already copied into the file is not cut off from it in any real accident. The child
+        // comes so far when this process is kept waiting for a while.
+        if log.len() < 1_000 * 4_096 {
+            return (store, file, log);
+        }
+    }
+    panic!("each of 100 times a checkpoint may have run");
+}
+
 /// The log of a killed store is cut at any byte, or has a bit flipped: what is left is the store as it was at some commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_or_flipped_log_leaves_a_clean_prefix() {
@@ -189,12 +207,7 @@ async fn a_torn_or_flipped_log_leaves_a_clean_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let mut shorter = 0;
     for round in 0..6 {
-        let store = folder.path().join(format!("{round}.db"));
-        let mut said = Said::default();
-        said.live(&store, "1", "honest", 50 + random.below(250));
-        let (file, log) = (std::fs::read(&store).unwrap(), std::fs::read(beside(&store)).unwrap());
-        // A log from which pages were already copied into the file is not cut off from it in any real accident.
-        assert!(log.len() < 1_000 * 4_096, "no checkpoint may have run");
+        let (store, file, log) = killed(folder.path(), &mut random);
         let whole = open(&store);
         let (all_tasks, all_events) = (tasks(&whole).await, events(&whole).await);
         for n in 0..12 {
@@ -221,6 +234,6 @@ async fn a_torn_or_flipped_log_leaves_a_clean_prefix() {
     assert!(shorter > 20, "most of 72 copies have to have lost something, or nothing was damaged: {shorter}");
 }
 
-fn beside(store: &Path) -> std::path::PathBuf {
+fn beside(store: &Path) -> PathBuf {
     store.with_extension("db-wal")
 }

@@ -205,15 +205,23 @@ fn who_takes_over_from_a_killed_node_links_to_what_was_lost() {
     let flow = site.folder.path().join("flow.toml");
     let text = "name = \"two\"\n[[task]]\nid = \"short\"\ncapability = \"diag.echo\"\ninput = { text = \"a\" }\n\
         [[task]]\nid = \"long\"\ncapability = \"diag.echo\"\n\
-        input = { text = \"{{short.text}}\", delay_ms = 8000 }\n";
+        input = { text = \"{{short.text}}\", delay_ms = 15000 }\n";
     std::fs::write(&flow, text).unwrap();
     site.node("first", &["diag.echo"]);
     let run = site.command(&["run", flow.to_str().unwrap(), "--json", "--run", "flow"]);
     site.spawn("client", run);
     let ended = |site: &Site| site.told().into_iter().map(Span).any(|span| span.is("callboard.run", "flow"));
     site.until("the short task is done and told", ended);
-    site.node("second", &["diag.echo"]);
+    let at_work = |site: &Site| {
+        let words = ["task", "ls", "--run", "flow", "--capability", "diag.echo", "--json"];
+        let tasks: Value = serde_json::from_slice(&site.command(&words).output().unwrap().stdout).unwrap_or_default();
+        let is = |status: &str| tasks.as_array().into_iter().flatten().any(|task| task["status"] == status);
+        is("completed") && is("in_progress")
+    };
+    site.until("the long task is at work", at_work);
+    // Before the other node starts, which takes as long as the machine needs: the long task must not end meanwhile.
     site.signal("first", "-KILL");
+    site.node("second", &["diag.echo"]);
     let done = site.children.remove("client").unwrap().wait().unwrap();
     assert!(done.success(), "{}", std::fs::read_to_string(site.said("client", "err")).unwrap());
     site.end("second");

@@ -33,6 +33,8 @@ const TIMES: f64 = 10.0;
 const BATCH: usize = 50;
 /// How often it is asked what operators ask.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long a broker may not answer, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const CAPABILITY: Capability<u64, u64> = Capability::new("overload.work");
 
@@ -74,6 +76,8 @@ fn work(done: &Arc<AtomicU64>) -> Service {
 struct Offered {
     accepted: u64,
     refused: u64,
+    /// Those of which the broker said nothing in time: it may have accepted them.
+    unclear: u64,
     /// Refusals that may not be tried again, in words.
     odd: BTreeSet<String>,
     slowest: Duration,
@@ -89,6 +93,7 @@ impl Offered {
             match stored {
                 Ok(_) => self.accepted += 1,
                 Err(Error::Busy { .. }) => self.refused += 1,
+                Err(Error::Unavailable { .. } | Error::Unknown { .. }) => self.unclear += 1,
                 Err(odd) => drop(self.odd.insert(odd.to_string())),
             }
         }
@@ -117,6 +122,14 @@ async fn ask(node: Node, ends: Arc<AtomicBool>) -> (u64, Duration) {
         sleep(ASK_EVERY).await;
     }
     (answers, slowest)
+}
+
+/// Whether all that was accepted has ended. A broker that does not say is asked again, for so long.
+async fn is_done(broker: &Broker, until: Instant) -> callboard_broker::error::Result<bool> {
+    match broker.tasks.depth().await {
+        Err(Error::Unavailable { .. }) if Instant::now() < until => Ok(false),
+        said => Ok(said?.iter().all(|(_, depth)| depth.pending + depth.in_progress == 0)),
+    }
 }
 
 #[tokio::main]
@@ -154,14 +167,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let (took, over_bytes) = (began.elapsed(), resident());
-    while broker.tasks.depth().await?.iter().any(|(_, depth)| depth.pending + depth.in_progress > 0) {
+    let ended = Instant::now();
+    while !is_done(&broker, ended + PATIENCE).await? {
         sleep(ASK_EVERY).await;
     }
     ends.store(true, Ordering::Relaxed);
     let (answers, slowest) = asking.await?;
     let said = json!({
         "capacity": capacity, "offered": offered, "took_s": took.as_secs_f64(),
-        "accepted": over.accepted, "refused": over.refused, "odd": over.odd.union(&warm.odd).collect::<Vec<_>>(),
+        "accepted": over.accepted, "refused": over.refused, "unclear": warm.unclear + over.unclear, "odd": over.odd.union(&warm.odd).collect::<Vec<_>>(),
         "accepted_in_all": warm.accepted + over.accepted, "done": done.load(Ordering::Relaxed),
         "dead": broker.dead.list(0, 10).await?.len(), "warm_bytes": warm_bytes, "over_bytes": over_bytes,
         "answers": answers, "slowest_answer_ms": slowest.as_millis() as u64,

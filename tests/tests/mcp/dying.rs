@@ -5,6 +5,9 @@ use callboard_tests::python;
 
 use crate::{call, node, text};
 
+/// How long a server may take to get as far as it must.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The table of the server that dies to order.
 fn server(more: &str) -> String {
     let script = python::script("tests/python/mcp_server.py");
@@ -20,9 +23,16 @@ async fn a_server_that_dies_in_the_middle_of_a_call_is_started_again_and_the_cal
     let second = again(&node).await;
     assert_ne!(first, second);
     // From outside, while a call is under way.
-    let asking = node.clone();
-    let slow = tokio::spawn(async move { call(&asking, "test.slow", json!({})).await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let begun = folder.path().join("begun");
+    let (asking, arguments) = (node.clone(), json!({ "text": begun }));
+    let slow = tokio::spawn(async move { call(&asking, "test.slow", arguments).await });
+    let under_way = async {
+        while !begun.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, under_way).await.expect("the call gets to the server");
     let killed = std::process::Command::new("kill").args(["-9", &second]).status().expect("kill runs");
     assert!(killed.success());
     let began = Instant::now();
@@ -34,18 +44,20 @@ async fn a_server_that_dies_in_the_middle_of_a_call_is_started_again_and_the_cal
 
 /// The process of the server, once it is there again.
 async fn again(node: &callboard::Node) -> String {
-    for _ in 0..200 {
-        if let Ok(done) = call(node, "test.pid", json!({})).await {
-            return done["text"].as_str().unwrap().to_owned();
+    let again = async {
+        loop {
+            if let Ok(done) = call(node, "test.pid", json!({})).await {
+                return done["text"].as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the server was not started again");
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the server is started again")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_says_is_bounded_and_its_environment_is_its_own() {
-    let node = node(&server("env = { OWN = \"1\" }\ntimeout = \"1s\"\nmax_result = 1000\n")).await;
+    let node = node(&server("env = { OWN = \"1\" }\ntimeout = \"10s\"\nmax_result = 1000\n")).await;
     let large = call(&node, "test.large", json!({})).await.unwrap();
     assert_eq!((large["text"].as_str().map(str::len), &large["cut"]), (Some(1_000), &json!(true)));
     let names = text(&node, "test.env", json!({})).await;

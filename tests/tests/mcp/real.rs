@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard::{Node, Value, json};
+use callboard_tests::nats::Port;
 use callboard_tests::programs::{folder, root};
 
 use crate::{call, node, text};
@@ -80,30 +81,30 @@ async fn the_sqlite_server_makes_a_table_and_reads_it() {
     node.shutdown().await.unwrap();
 }
 
+/// How long a server, which others wrote, may take to listen, and to be found again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A server at an address of this machine, killed on drop.
 struct Remote {
     process: std::process::Child,
-    port: u16,
 }
 
 impl Remote {
-    async fn start(port: Option<u16>) -> Self {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port = port.unwrap_or_else(free);
+    /// On a port that nobody else gets while the server is away.
+    async fn start(port: &Port) -> Self {
+        let port = port.number();
         let command = servers().get("everything").expect("it can be had here");
         let (last, first) = command.split_last().unwrap();
         assert_eq!(last, "stdio");
         let mut process = Command::new(&first[0]);
         process.args(&first[1..]).arg("streamableHttp").env("PORT", port.to_string());
         let process = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        let remote = Self { process, port };
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return remote;
-            }
+        let (remote, begun) = (Self { process }, Instant::now());
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(begun.elapsed() < PATIENCE, "it does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("it does not listen");
+        remote
     }
 }
 
@@ -117,16 +118,17 @@ impl Drop for Remote {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_at_an_address_is_called_over_http_and_found_again_when_it_comes_back() {
-    let remote = Remote::start(None).await;
-    let port = remote.port;
-    let node = node(&format!("[mcp.far]\nurl = \"http://127.0.0.1:{port}/mcp\"\ntimeout = \"5s\"\n")).await;
+    let port = Port::reserve();
+    let remote = Remote::start(&port).await;
+    let address = format!("http://127.0.0.1:{}/mcp", port.number());
+    let node = node(&format!("[mcp.far]\nurl = \"{address}\"\ntimeout = \"30s\"\nstart = \"120s\"\n")).await;
     assert!(offers(&node).await.contains(&"far.echo".to_owned()));
     let sum = text(&node, "far.get-sum", json!({ "a": 2, "b": 3 })).await;
     assert!(sum.contains('5'), "{sum}");
     drop(remote);
     let away = call(&node, "far.echo", json!({ "message": "hello" })).await.unwrap_err();
     assert!(away.to_string().contains("MCP server far"), "{away}");
-    let _remote = Remote::start(Some(port)).await;
+    let _remote = Remote::start(&port).await;
     let again = async {
         loop {
             if let Ok(done) = call(&node, "far.echo", json!({ "message": "hello" })).await {
@@ -135,7 +137,7 @@ async fn a_server_at_an_address_is_called_over_http_and_found_again_when_it_come
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let said = tokio::time::timeout(Duration::from_secs(60), again).await.expect("it is called again");
+    let said = tokio::time::timeout(PATIENCE, again).await.expect("it is called again");
     assert!(said.contains("hello"), "{said}");
     node.shutdown().await.unwrap();
 }

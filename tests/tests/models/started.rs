@@ -113,10 +113,13 @@ fn an_agent_of_a_file_reads_with_its_tools_and_says_where_it_knows_it_from() {
     let input = json!({ "prompt": QUESTION }).to_string();
     let submit = ["--store", "clerk.db", "task", "submit", "shop.clerk", "--wait", "--input", &input];
     let until = Instant::now() + PATIENCE;
-    // Whoever looks before the store is there makes it, and has it for a moment in which the node cannot.
+    // Whoever looks before the store is there makes it, and has it for a moment in which the node cannot. While the node
+    // makes it a look fails.
     let is_up = || {
-        home.path().join("clerk.db").exists()
-            && output(callboard(home.path()).args(["--store", "clerk.db", "tree"])).contains("shop.clerk")
+        home.path().join("clerk.db").exists() && {
+            let look = callboard(home.path()).args(["--store", "clerk.db", "tree"]).output().expect("it runs");
+            look.status.success() && String::from_utf8_lossy(&look.stdout).contains("shop.clerk")
+        }
     };
     while !is_up() {
         assert!(Instant::now() < until, "the node does not start");

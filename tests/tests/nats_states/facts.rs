@@ -1,5 +1,7 @@
 //! Facts that the server derives are the very facts that every wing tells, and no document stops those who read.
 
+use std::time::{Duration, Instant};
+
 use callboard_broker::error::{Class, Remote};
 use callboard_broker::event::{Event, NewEvent};
 use callboard_broker::events::{EventFilter, MAX_EVENTS};
@@ -11,14 +13,24 @@ use serde_json::{Value, json};
 
 use super::Real;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 async fn record(real: &Real, task: &Task, kind: &str, document: Value) {
     let subject = format!("cb.v1.run.{}.{}.{kind}", task.run, task.id);
     let seq = real.store(&subject, &document.to_string()).await;
     real.seen.note_run(seq, kind);
 }
 
-async fn all(real: &Real) -> Vec<Event> {
-    real.broker.events.read(EventFilter::default(), 1, MAX_EVENTS).await.unwrap()
+/// All facts, once there are so many: a reader waits no longer than 2 s for what the server has to derive.
+async fn all(real: &Real, many: usize) -> Vec<Event> {
+    let begun = Instant::now();
+    loop {
+        let events = real.broker.events.read(EventFilter::default(), 1, MAX_EVENTS).await.unwrap();
+        if events.len() >= many {
+            return events;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{many} facts are not there: {events:?}");
+    }
 }
 
 fn as_told(event: &Event) -> (Value, u64) {
@@ -73,8 +85,6 @@ async fn records_become_the_facts_that_every_wing_tells() {
     record(&real, &kid, "completed", ended(&done, Some("first"))).await;
     record(&real, &root, "failed", ended(&failed, None)).await;
 
-    let events = all(&real).await;
-    assert!(events.iter().zip(1..).all(|(event, n)| event.seq == n), "numbered without gaps: {events:?}");
     let mut expected = vec![
         (facts::created(&root), 3),
         (facts::created(&kid), 3),
@@ -85,6 +95,8 @@ async fn records_become_the_facts_that_every_wing_tells() {
     expected.extend(facts::ended(&root, &failed).into_iter().map(|fact| (fact, 8)));
     let mut expected: Vec<_> =
         expected.into_iter().map(|(fact, at)| (serde_json::to_value(fact).unwrap(), at)).collect();
+    let events = all(&real, expected.len()).await;
+    assert!(events.iter().zip(1..).all(|(event, n)| event.seq == n), "numbered without gaps: {events:?}");
     let mut told: Vec<_> = events.iter().map(as_told).collect();
     // A result is copied beside the other facts, so its place among them is not fixed.
     let is_result = |(fact, _): &(Value, u64)| fact["type"] == "context.updated";
@@ -114,7 +126,7 @@ async fn what_is_written_by_hand_is_a_fact_and_stops_nobody() {
             [_, _, "run", .., kind] => real.seen.note_run(seq, kind),
             _ => {}
         }
-        let events = all(&real).await;
+        let events = all(&real, n + 1).await;
         assert_eq!(events.len(), n + 1, "{subject}");
         assert_eq!((events[n].kind.as_str(), &events[n].payload), (*kind, &payload.clone().into()), "{subject}");
         assert_eq!(events[n].agent, "external");
@@ -122,12 +134,12 @@ async fn what_is_written_by_hand_is_a_fact_and_stops_nobody() {
     // A worker that says no more than it has to.
     let seq = real.store("cb.v1.run.r1.r1.completed", "{\"output\":1}").await;
     real.seen.note_run(seq, "completed");
-    let events = all(&real).await;
+    let events = all(&real, by_hand.len() + 2).await;
     let kinds: Vec<&str> = events[by_hand.len()..].iter().map(|event| event.kind.as_str()).collect();
     assert!(kinds.contains(&"task.completed") && kinds.contains(&"context.updated"), "{kinds:?}");
     let seq = real.store("$KV.cb_state.global.price", "3").await;
     real.seen.note_state(seq);
-    let changed = all(&real).await.pop().unwrap();
+    let changed = all(&real, events.len() + 1).await.pop().unwrap();
     let told = changed.payload.value().unwrap();
     assert_eq!(
         (told["key"].as_str(), &told["value"], &changed.agent[..]),
