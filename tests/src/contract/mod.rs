@@ -38,6 +38,7 @@ macro_rules! for_each_check {
             submits: a_known_id_with_another_input_diverges,
             submits: what_is_too_large_or_of_another_run_is_refused,
             submits: a_full_queue_is_busy_and_has_room_again,
+            submits: of_a_batch_as_many_are_taken_as_there_is_room_for,
             submits: no_child_is_stored_under_a_parent_that_ended,
             submits: the_log_of_events_says_that_it_was_created,
             submits: tasks_are_listed_by_what_is_asked,

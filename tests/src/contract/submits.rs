@@ -78,6 +78,23 @@ pub async fn a_full_queue_is_busy_and_has_room_again(b: Bench) {
     assert_eq!(three.unwrap(), Submitted::New);
 }
 
+/// More at once than a wing may send at a time.
+pub async fn of_a_batch_as_many_are_taken_as_there_is_room_for(b: Bench) {
+    let b = b.with(|setup| setup.max_tasks = 70).await;
+    let batch = |from: usize| (from..from + 100).map(|n| b.task(&format!("t{n}"))).collect::<Vec<_>>();
+    let first = b.broker.tasks.submit(batch(0)).await;
+    let (taken, refused) = first.split_at(70);
+    assert!(taken.iter().all(|one| matches!(one, Ok(Submitted::New))), "{taken:?}");
+    assert!(refused.iter().all(|one| matches!(one, Err(Error::Busy { .. }))), "{refused:?}");
+    // The first three are there already, and one is named twice, which says of both the same.
+    let mut second = batch(67);
+    second.push(second[50].clone());
+    let second = b.broker.tasks.submit(second).await;
+    assert!(second[..3].iter().all(|one| matches!(one, Ok(Submitted::Known))), "{second:?}");
+    assert!(second[3..].iter().all(|one| matches!(one, Err(Error::Busy { .. }))), "{second:?}");
+    assert_eq!(b.tasks().await.len(), 70, "what is refused leaves nothing");
+}
+
 pub async fn no_child_is_stored_under_a_parent_that_ended(b: Bench) {
     let lease = b.begin("run").await;
     let child = |key: &str| lease.task.child(key, capability("y"), json!(key).into(), b.now());
