@@ -1,9 +1,8 @@
 //! The contract suite over three servers that keep three copies of everything.
 //!
-//! The servers are started once; each check gets three of them empty and alone, so the checks take turns. That takes
-//! minutes, most of it waiting for streams that three servers agree on: so there are [`CLUSTERS`] at which checks are made
-//! side by side, of the checks without a race a third is made, and all of them with `CALLBOARD_R3=all`, as the nightly
-//! run does.
+//! The servers are started once; each check gets them empty and alone, so the checks take turns. That takes minutes, most
+//! of it for making streams that three servers agree on: so of the checks without a race a third is made, and all of them
+//! with `CALLBOARD_R3=all`, as the nightly run does.
 
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,34 +16,24 @@ use callboard_tests::contract::{Setup, Wing, is_chosen};
 use callboard_tests::nats::{Cluster, Wire};
 use serde_json::{Value, json};
 
-/// How many checks are made at a time, each over three servers of its own.
-const CLUSTERS: usize = 2;
-
-static STARTED: [OnceLock<Cluster>; CLUSTERS] = [const { OnceLock::new() }; CLUSTERS];
-static TAKEN: Mutex<[bool; CLUSTERS]> = Mutex::new([false; CLUSTERS]);
+static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+static TAKEN: Mutex<bool> = Mutex::new(false);
 static FREE: Condvar = Condvar::new();
 
-/// Three servers, for as long as one check has its turn.
-struct Three {
-    number: usize,
-    cluster: &'static Cluster,
-}
+/// The servers, for as long as one check has its turn.
+struct Three(&'static Cluster);
 
 impl Three {
     fn take() -> Self {
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let are_all = |taken: &mut [bool; CLUSTERS]| taken.iter().all(|taken| *taken);
-        let mut taken = FREE.wait_while(taken, are_all).unwrap_or_else(PoisonError::into_inner);
-        let number = taken.iter().position(|taken| !taken).expect("one is free");
-        taken[number] = true;
-        drop(taken);
-        Self { number, cluster: STARTED[number].get_or_init(Cluster::start) }
+        *FREE.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
+        Self(CLUSTER.get_or_init(Cluster::start))
     }
 }
 
 impl Drop for Three {
     fn drop(&mut self) {
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner)[self.number] = false;
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
         FREE.notify_one();
     }
 }
@@ -52,7 +41,7 @@ impl Drop for Three {
 impl Three {
     fn options(&self, setup: &Setup) -> Options {
         let mut options = Options::new(NodeName::parse("n").unwrap());
-        options.servers = self.cluster.servers().iter().map(callboard_tests::nats::Server::url).collect();
+        options.servers = self.0.servers().iter().map(callboard_tests::nats::Server::url).collect();
         options.clock = setup.clock.clone();
         options.layout.max_tasks = setup.max_tasks as u64;
         options.layout.replicas = 3;
@@ -61,7 +50,7 @@ impl Three {
 
     /// Takes away what an earlier check has left.
     fn empty(&self) {
-        let mut wire = Wire::connect(&self.cluster.server(0).url()).unwrap();
+        let mut wire = Wire::connect(&self.0.server(0).url()).unwrap();
         let names = wire.ask("$JS.API.STREAM.NAMES", &json!({})).unwrap();
         for name in names["streams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let deleted = wire.ask(&format!("$JS.API.STREAM.DELETE.{name}"), &json!({})).unwrap();
