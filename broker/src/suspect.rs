@@ -2,15 +2,16 @@
 //!
 //! When a process has died, whoever sees it appends to the log of each task that the process held how many others it held
 //! ([`died`]). The first death says nothing yet: machines are switched off, and work goes on elsewhere at once. From the
-//! second on, or when processes die one soon after the other, the task is a *suspect* until one of its attempts has come to an end, or to where it only waits for other
-//! tasks. A suspect runs with nothing but suspects beside it, and in a company of at most half the one in which
-//! it died: after some halvings it runs alone, and instead of in pairs at once, which would find the same one death later.
-//! A death counts against a task only when it ran alone; after [`MAX_DEATHS`]
-//! of them in a row in which it made no headway it is given up.
+//! second on, or when processes die one soon [after the other](AGAIN), the task is a *suspect* until one of its attempts
+//! has come to an end, or to where it only waits for other tasks. A suspect runs with nothing but suspects beside it, and
+//! in a company of at most half the one in which it died: after some halvings it runs alone, and instead of in pairs at
+//! once, which would find the same one death later. A death counts against a task only when it ran alone; after
+//! [`MAX_DEATHS`] of them in a row in which it made no headway it is given up.
 //!
 //! So of a company of n tasks each that kills its process is found after about log2 n deaths, and [`MAX_DEATHS`] alone;
 //! one that does not is never blamed, because no process dies of it. All of it follows from the log of one task, so it is
-//! the same on every wing, and survives whatever dies.
+//! the same on every wing, and survives whatever dies; only SQLite, where one process does all the work, writes down
+//! there that another one had died just before.
 
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 //!
 //! [`mod@contract`] is the suite that every wing of the broker has to pass; [`sqlite`] is a wing whose process may die in
 //! the middle of a check, and what is asked of its store then; [`script`] is what such a wing is interrupted in;
-//! [`random`] makes a test's choices, and repeats them from a seed; [`bounds`] says when something took too long; [`programs`] are the binaries of the workspace,
-//! [`nats`] is a real nats-server, [`llm`] are servers of language models, [`python`] and [`javascript`] what other languages are tried with,
-//! [`shown`] compares what pages show with what those print, and [`sim`] is a whole cluster in virtual time, made of a
-//! seed.
+//! [`random`] makes a test's choices, and repeats them from a seed; [`bounds`] says when something took too long;
+//! [`programs`] are the binaries of the workspace, [`nats`] is a real nats-server, [`llm`] are servers of language models,
+//! [`python`] and [`javascript`] what other languages are tried with, [`shown`] compares what pages show with what those
+//! print, and [`sim`] is a whole cluster in virtual time, made of a seed.
 
 pub mod bounds;
 #[allow(missing_docs, reason = "the name of a check is the sentence that it checks")]

@@ -7,8 +7,8 @@ fn node() -> NodeName {
     NodeName::parse("n").unwrap()
 }
 
-/// A log in letters: a digit is a death beside so many, a capital one soon after another process died (`A` beside none), `c` a claim, `s` a step, `i` an intent, `d` handed back, `o` put
-/// off, `r` an attempt that failed, `p` parked.
+/// A log in letters: a digit is a death beside so many, a capital one soon after another process died (`A` beside none),
+/// `c` a claim, `s` a step, `i` an intent, `d` handed back, `o` put off, `r` an attempt that failed, `p` parked.
 fn log(letters: &str) -> Vec<Record> {
     let released = |reason| Entry::Released { reason, error: None, not_before: 0, agent: None, begun: true };
     let put_off = Entry::Released { reason: Release::Declined, error: None, not_before: 9, agent: None, begun: false };

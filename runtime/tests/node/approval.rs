@@ -60,12 +60,13 @@ async fn started(wing: &Wing, approval: Approval) -> (Node, Arc<AtomicU32>) {
 
 /// Waits until finance is asked something.
 async fn asked(node: &Node) -> TaskId {
-    loop {
-        a_moment().await;
-        if let Some(asked) = Inbox::of(node.broker()).open(Some("finance")).await.unwrap().pop() {
-            return asked.task.id;
-        }
-    }
+    let (inbox, mut asked) = (Inbox::of(node.broker()), None);
+    until("finance is asked", async || {
+        asked = inbox.open(Some("finance")).await.unwrap().pop();
+        asked.is_some()
+    })
+    .await;
+    asked.expect("it is there").task.id
 }
 
 async fn who_waits_for_approval_is_parked_and_what_was_edited_is_done_and_on_record(wing: &Wing) {

@@ -51,9 +51,9 @@ pub struct Bench {
     pub broker: Broker,
 }
 
-/// How long a check may take in real time before it counts as hung.
 /// A server may acknowledge a message a moment before those who pull are told of it.
 pub const SOON: Duration = Duration::from_secs(5);
+/// How long a check may take in real time before it counts as hung.
 const HUNG: Duration = Duration::from_secs(120);
 
 /// Runs a check with time standing still but for [`Bench::pass`].

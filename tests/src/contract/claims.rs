@@ -255,6 +255,7 @@ pub async fn a_task_claimed_too_often_is_given_up(b: Bench) {
     }
     b.submit("two").await;
     assert_eq!(ids(&b.claim_all(1).await), ["two"], "the next one is handed out instead");
+    assert!(b.claim(1).await.is_empty());
     let outcome = b.view(&id).await.outcome.unwrap();
     assert_eq!((outcome.status, outcome.error.unwrap().code.as_str()), (Status::Failed, code::ATTEMPTS));
     let dead = b.broker.dead.list(0, 10).await.unwrap();

@@ -21,8 +21,10 @@ use crate::tasks::Revoked;
 /// How often the queue is looked at for tasks that other processes have put there.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// To find what is parked the server goes through the subjects of all that ever happened: so long as that takes, times
-/// this, it is left alone afterwards, and no history costs it more than this part of its time.
+/// this, it is left alone afterwards, so that no history costs it more than this part of its time.
 const REST: u32 = 50;
+/// The longest that it is left alone, which is how late the end of a parked task may be seen.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// Queue messages read in one look.
 const PAGE: usize = 256;
 /// How often an expiry may find that somebody has just written.
@@ -134,10 +136,11 @@ async fn sweep(room: Weak<Room>) {
         }
         let began = Instant::now();
         if began >= look_aside {
-            if let Err(error) = at.note_aside(&mut aside).await {
+            let looked = at.note_aside(&mut aside).await;
+            look_aside = Instant::now() + rest(looked.is_ok().then(|| began.elapsed()));
+            if let Err(error) = looked {
                 tracing::debug!(%error, "parked tasks could not be looked at");
             }
-            look_aside = Instant::now() + SWEEP_EVERY.max(began.elapsed() * REST);
         }
         let now = at.now();
         while let Some(seq) = aside.due(now) {
@@ -163,6 +166,11 @@ async fn sweep(room: Weak<Room>) {
             () = tokio::time::sleep_until(next) => {}
         }
     }
+}
+
+/// How long after a look the next one is due; none: it came to nothing, and says nothing of what one takes.
+fn rest(took: Option<Duration>) -> Duration {
+    took.unwrap_or_default().saturating_mul(REST).clamp(SWEEP_EVERY, REST_MAX)
 }
 
 impl Room {
@@ -218,5 +226,17 @@ impl Room {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_rests_as_a_look_takes_and_neither_for_nothing_nor_for_ever() {
+        let after = |ms: u64| rest(Some(Duration::from_millis(ms))).as_millis();
+        assert_eq!([0, 20, 21, 400, 1_200, 30_000].map(after), [1_000, 1_000, 1_050, 20_000, 60_000, 60_000]);
+        assert_eq!(rest(None), SWEEP_EVERY, "one that failed after a long wait");
     }
 }

@@ -11,7 +11,7 @@ use crate::suspect;
 use crate::task::{Entry, Record};
 
 /// Counts an opening of the store and takes back every claim of whoever owned it before: what was in progress is pending
-/// again, and a [suspect]. The number of this opening.
+/// again, and remembers the death. The number of this opening.
 pub(in super::super) fn void_claims(db: &Db, now: Millis) -> Done<u64> {
     let opening = 1 + number(db, OPENINGS)?.unwrap_or(0);
     set_number(db, OPENINGS, opening)?;
