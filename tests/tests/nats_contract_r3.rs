@@ -1,8 +1,8 @@
 //! The contract suite over three servers that keep three copies of everything.
 //!
-//! The servers are started once; each check gets them empty and alone, so the checks take turns. That takes minutes, most
-//! of it for making streams that three servers agree on: so of the checks without a race a third is made, and all of them
-//! with `CALLBOARD_R3=all`, as the nightly run does.
+//! The servers are started once, with a few accounts: each check has one of these for itself, and finds it empty. Making
+//! streams that three servers agree on is most of the time, minutes of it: so of the checks without a race a third is
+//! made, and all of them with `CALLBOARD_R3=all`, as the nightly run does.
 
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,35 +13,54 @@ use callboard_broker::tasks::Claim;
 use callboard_broker::{BoxFuture, Broker};
 use callboard_tests::contract::bench::{capability, claim};
 use callboard_tests::contract::{Setup, Wing, is_chosen};
-use callboard_tests::nats::{Cluster, Wire};
+use callboard_tests::nats::{Cluster, Config, Server, Wire};
 use serde_json::{Value, json};
 
+/// Whoever finds no account free waits for one. As many as the checks that run at a time on two processors.
+const ACCOUNTS: [&str; 4] = ["a0", "a1", "a2", "a3"];
+
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-static TAKEN: Mutex<bool> = Mutex::new(false);
+static IDLE: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 static FREE: Condvar = Condvar::new();
 
-/// The servers, for as long as one check has its turn.
-struct Three(&'static Cluster);
+/// The servers, and for as long as one check lasts an account of theirs.
+struct Three(&'static Cluster, &'static str);
 
 impl Three {
     fn take() -> Self {
-        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        *FREE.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
-        Self(CLUSTER.get_or_init(Cluster::start))
+        let cluster = CLUSTER.get_or_init(|| {
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).extend(ACCOUNTS);
+            Cluster::with(|_| Config::text(&accounts()))
+        });
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = FREE.wait_while(idle, |idle| idle.is_empty()).unwrap_or_else(PoisonError::into_inner);
+        Self(cluster, idle.pop().expect("it has been waited for"))
+    }
+
+    fn url(&self, server: &Server) -> String {
+        server.url().replace("nats://", &format!("nats://{0}:{0}@", self.1))
     }
 }
 
 impl Drop for Three {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(self.1);
         FREE.notify_one();
     }
+}
+
+/// An account for each name, whose user has that name too and needs no better password.
+fn accounts() -> String {
+    let account =
+        |name: &&str| format!("{name} {{ jetstream: enabled, users: [{{ user: {name}, password: {name} }}] }}");
+    let all: Vec<_> = ACCOUNTS.iter().map(account).collect();
+    format!("accounts {{ {} }}\nno_auth_user: {}\n", all.join("\n"), ACCOUNTS[0])
 }
 
 impl Three {
     fn options(&self, setup: &Setup) -> Options {
         let mut options = Options::new(NodeName::parse("n").unwrap());
-        options.servers = self.0.servers().iter().map(callboard_tests::nats::Server::url).collect();
+        options.servers = self.0.servers().iter().map(|server| self.url(server)).collect();
         options.clock = setup.clock.clone();
         options.layout.max_tasks = setup.max_tasks as u64;
         options.layout.replicas = 3;
@@ -50,7 +69,7 @@ impl Three {
 
     /// Takes away what an earlier check has left.
     fn empty(&self) {
-        let mut wire = Wire::connect(&self.0.server(0).url()).unwrap();
+        let mut wire = Wire::connect(&self.url(self.0.server(0))).unwrap();
         let names = wire.ask("$JS.API.STREAM.NAMES", &json!({})).unwrap();
         for name in names["streams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let deleted = wire.ask(&format!("$JS.API.STREAM.DELETE.{name}"), &json!({})).unwrap();
