@@ -19,7 +19,6 @@ use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Entry, Outcome, Priority, Retry};
 use tokio::time::Instant;
 
-use crate::keys::is_of_doubt;
 use crate::llm::{ModelCall, Models};
 use crate::stateful::Homes;
 use crate::tool::{Desk, Does};
@@ -98,6 +97,9 @@ pub struct Order {
     pub depends_on: Vec<TaskId>,
     /// Set when it is not to be done, but recorded as skipped for this reason.
     pub skipped: Option<String>,
+    /// Whether it asks people about an effect in doubt, which only effects do. No budget stands in the way of that, and it
+    /// outlives whoever asks.
+    pub is_about_doubt: bool,
 }
 
 impl Order {
@@ -116,12 +118,8 @@ impl Order {
             model: None,
             depends_on: Vec::new(),
             skipped: None,
+            is_about_doubt: false,
         }
-    }
-
-    /// Whether it asks people about an effect in doubt. No budget stands in the way of that, and it outlives whoever asks.
-    pub fn is_about_doubt(&self) -> bool {
-        self.capability.is_human() && self.key.as_deref().is_some_and(is_of_doubt)
     }
 }
 

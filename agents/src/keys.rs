@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use callboard_broker::error::Result;
+use callboard_broker::error::{Error, Result};
 
 use crate::host::Order;
 
@@ -25,8 +25,15 @@ impl ChildKeys {
     }
 
     /// The key that this order would get now.
+    ///
+    /// # Errors
+    /// `Decode` for a chosen key that only questions about effects in doubt have.
     pub fn next(&self, order: &Order) -> Result<String> {
         if let Some(key) = &order.key {
+            if is_of_doubt(key) && !order.is_about_doubt {
+                let why = "is kept for questions about effects in doubt: choose another key";
+                return Err(Error::decode(format!("key {key:?} of a child begins with {DOUBT:?}, which {why}")));
+            }
             return Ok(key.clone());
         }
         let work = work(order)?;
@@ -84,5 +91,15 @@ mod tests {
     fn a_key_of_the_callers_own_is_taken_as_it_is() {
         let order = Order { key: Some("mine".into()), ..order("a") };
         assert_eq!(ChildKeys::default().key(&order).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_only_questions_about_doubts_may_have_is_refused_to_others() {
+        let forged = Order { key: Some(of_doubt("pay", 1, 1)), ..order("a") };
+        assert!(!forged.is_about_doubt, "it would be free of any budget");
+        let refused = ChildKeys::default().key(&forged).unwrap_err().to_string();
+        assert!(refused.contains("doubt:pay:1:1") && refused.contains("choose another key"), "{refused}");
+        let real = Order { is_about_doubt: true, ..forged };
+        assert_eq!(ChildKeys::default().key(&real).unwrap(), "doubt:pay:1:1");
     }
 }

@@ -27,6 +27,8 @@ const LEEWAY: Duration = Duration::from_secs(2);
 /// A node counts as gone after 2 s of silence, and its last sign of life may be half a second old.
 const SHORT: Duration = Duration::from_millis(1_200);
 const TELLS: u64 = 200;
+/// What a node that leaves waits for its server, for each of the things that it says.
+const LIMIT_OF_A_LEAVE: Duration = Duration::from_secs(5);
 
 /// What a question leaves behind that took too long is not what this is about.
 #[derive(Debug)]
@@ -150,6 +152,19 @@ async fn a_frozen_server_costs_a_question_its_time_and_nothing_accepted() {
         Node::join(&server.url(), "b", Credentials::None).await,
     );
     rounds(&a, &b, || server.freeze(), || server.thaw()).await;
+}
+
+/// A connection that is sought has no end by itself, and neither has what waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_though_its_server_is_gone() {
+    let server = Server::start();
+    let mut config = callboard::Config::default();
+    config.broker.servers = vec![server.url()];
+    let node = callboard::Node::configured(config).start().await.unwrap();
+    drop(server);
+    let since = Instant::now();
+    timeout(LONG, node.shutdown()).await.expect("it stops").unwrap();
+    within("stopped", since.elapsed(), 2 * LIMIT_OF_A_LEAVE);
 }
 
 fn accounts(users: &[&str]) -> Config {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use callboard::broker::profile::Profile;
 use callboard::{Config as NodeConfig, Error, Node};
 use callboard_broker::id::NodeName;
-use callboard_broker::nats::{Durability, Layout, Link, Made, Options, provision};
+use callboard_broker::nats::{Asked, Durability, Layout, Link, Made, Options, Report, names, provision};
 use callboard_tests::nats::{Cluster, Config, Port, Server};
 use callboard_tests::programs;
 use serde_json::Value;
@@ -83,6 +83,25 @@ async fn what_the_deployed_server_says_proves_that_it_is_durable_and_no_more() {
     assert_eq!(provision::durability(&link).await.unwrap().profile, Profile::Durable);
     let back = provision::prove(&link, Profile::CrashSafe, &[]).await.unwrap();
     assert_eq!((back.profile, back.proof), (Profile::CrashSafe, None));
+}
+
+/// Made with bounds of its operator's own, and of one stream with fewer bytes than are usual.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_provisions_again_changes_only_the_bounds_that_were_asked_for() {
+    let server = Server::start();
+    let link = link(&server).await;
+    let own = Layout { max_dead: 7, event_days: 3, max_tasks: 9, max_blob_bytes: 1 << 20, ..Layout::default() };
+    provision::provision(&link, &own).await.unwrap();
+    let usual = Layout { event_days: 5, ..Layout::default() };
+    let changed = |report: Report| {
+        let changed = report.streams.into_iter().filter(|(_, made)| *made != Made::Unchanged);
+        changed.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let report = provision::refresh(&link, &usual, Asked::default()).await.unwrap();
+    assert_eq!(changed(report), ["OBJ_cb_blobs"], "only what may have had no room is raised");
+    let asked = Asked { event_days: true, ..Asked::default() };
+    assert_eq!(changed(provision::refresh(&link, &usual, asked).await.unwrap()), [names::EVENTS]);
+    assert_eq!(changed(provision::refresh(&link, &usual, asked).await.unwrap()), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ use crate::{Capability, Payload, human};
 #[must_use = "a delegation does nothing until it is awaited"]
 pub struct Delegation<Res> {
     pub(crate) host: Arc<dyn Host>,
-    pub(super) order: Order,
+    pub(crate) order: Order,
     fallbacks: Vec<Fallback>,
     approval: Option<Approval>,
     work: Work,

@@ -13,7 +13,7 @@ use callboard_broker::task::{Entry, Outcome, Status};
 use tokio::time::sleep;
 
 use super::live::{Began, Live};
-use crate::host::{Answer, Call, Host, Order};
+use crate::host::{Answer, Call, Host, Order, Place};
 
 /// The longest wait before the second child of a delegation: whoever waits longer for children may be parked.
 pub const MAX_HEDGE: Duration = Duration::from_secs(15);
@@ -48,10 +48,11 @@ pub(super) async fn ask(host: &Arc<dyn Host>, call: Call, after: Duration) -> Re
 /// That the second was begun is recorded: the loser is cancelled, and a parent that runs again must not take that for the
 /// end of what it asked for.
 pub(super) async fn child(host: &Arc<dyn Host>, order: Order, after: Duration, began: &Began) -> Result<Outcome> {
-    let _place = host.place(&order.capability).await?;
-    let first = host.delegate(order.clone()).await?;
-    began.note(&first);
-    let (live, mut one) = (Live::new(host, first.clone()), host.outcome(first.clone()));
+    let place = Arc::new(host.place(&order.capability).await?);
+    let first = began.delegate(host, order.clone()).await?;
+    // Only those who wait for the children keep the place, or it would not be free while nobody polls this future.
+    let shared = Arc::downgrade(&place);
+    let (live, mut one) = (Live::new(host, first.clone()), host.outcome_in(first.clone(), Place::of(place)));
     let name = format!("hedge.{first}");
     if host.recorded_if_any(&name)?.is_none() {
         tokio::select! {
@@ -64,13 +65,15 @@ pub(super) async fn child(host: &Arc<dyn Host>, order: Order, after: Duration, b
         }
         host.record(Entry::Step { name, value: Body::from_json("true")?, input: None }).await?;
     }
-    let Ok(second) = host.delegate(Order { key: Some(format!("hedge:{first}")), ..order }).await else {
+    let again = Order { key: Some(format!("hedge:{first}")), ..order };
+    let Ok(second) = began.delegate(host, again).await else {
         let outcome = one.await;
         live.ended();
         return outcome;
     };
-    began.note(&second);
-    let (other, mut two) = (Live::new(host, second.clone()), host.outcome(second));
+    // None when the first has just ended, and then the second is hardly wanted any more.
+    let place = shared.upgrade().map(Place::of).unwrap_or_default();
+    let (other, mut two) = (Live::new(host, second.clone()), host.outcome_in(second, place));
     let (ended, first_ended) = tokio::select! {
         biased;
         outcome = &mut one => (outcome, true),

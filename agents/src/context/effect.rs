@@ -142,7 +142,7 @@ impl Context {
         };
         for ask in 1..=MAX_ASKS {
             let asked = self.human::<Resolution>(doubt.question((*schema::<T>()).clone()));
-            match asked.key(keys::of_doubt(name, intents, ask)).await? {
+            match asked.about_doubt(keys::of_doubt(name, intents, ask)).await? {
                 Resolution::Done { result } => {
                     if let Ok(value) = serde_json::from_value::<T>(result) {
                         self.note(name, &value).await?;

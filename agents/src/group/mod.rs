@@ -17,7 +17,7 @@ use callboard_broker::error::Error;
 use crate::call::{Began, Reply};
 use crate::host::Host;
 use crate::{Capability, Context, Delegation, Payload};
-use pool::Pool;
+use pool::{Pool, Stage};
 
 /// How many children of a group are queued or at work at a time, unless it says so.
 pub const AT_MOST: usize = 10;
@@ -88,11 +88,11 @@ impl<Res: Payload> Group<Res> {
     /// Starts nothing more, cancels what is at work and waits until all of that has ended. What became of the children
     /// that were not taken yet, in the order in which they were added: `Cancelled`, unless one had ended before.
     pub async fn cancel_all(mut self) -> Vec<Result<Res, Error>> {
-        // What is on its way to the store cannot be cancelled before it has arrived there.
-        let stopped = self.pool.stop(|place| !self.began[place].1.children().is_empty()).await;
+        self.began.iter().for_each(|(_, began)| began.stop());
+        let stopped = self.pool.stop(|place| stage(&self.began[place].1)).await;
         let mut results = stopped.ended;
         let not_begun = |place| (place, Err(Error::Cancelled { by: "the group, before it was begun".into() }));
-        results.extend(stopped.waiting.into_iter().map(not_begun));
+        results.extend(stopped.not_begun.into_iter().map(not_begun));
         for place in stopped.cut_off {
             let (host, began) = &self.began[place];
             let mut ended = Err(Error::not_found("child in the group"));
@@ -111,6 +111,14 @@ impl<Res: Payload> Group<Res> {
             responses.push((place, result?));
         }
         Ok(in_order(responses))
+    }
+}
+
+fn stage(began: &Began) -> Stage {
+    match (began.is_under_way(), began.children().is_empty()) {
+        (true, _) => Stage::UnderWay,
+        (false, true) => Stage::NotBegun,
+        (false, false) => Stage::AtWork,
     }
 }
 

@@ -16,7 +16,16 @@ pub(super) struct Pool<T> {
 pub(super) struct Stopped<T> {
     pub(super) ended: Vec<(usize, T)>,
     pub(super) cut_off: Vec<usize>,
-    pub(super) waiting: Vec<usize>,
+    pub(super) not_begun: Vec<usize>,
+}
+
+/// How far one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    NotBegun,
+    /// What it begins may or may not be there yet.
+    UnderWay,
+    AtWork,
 }
 
 impl<T> Pool<T> {
@@ -42,23 +51,27 @@ impl<T> Pool<T> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Begins nothing more. Polls each that runs until it has ended or `may_go`, then drops all.
-    pub(super) async fn stop(&mut self, may_go: impl Fn(usize) -> bool) -> Stopped<T> {
-        let waiting = self.waiting.drain(..).map(|(place, _)| place).collect();
-        let mut ended = Vec::new();
+    /// Begins nothing more, and drops all that `at`, by its place, says is not begun or at work. What is under way is
+    /// polled until it no longer is.
+    pub(super) async fn stop(&mut self, at: impl Fn(usize) -> Stage) -> Stopped<T> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (begun, not_begun): (Vec<_>, Vec<_>) =
+            self.running.drain(..).partition(|(place, _)| at(*place) != Stage::NotBegun);
+        self.running = begun;
+        let not_begun = not_begun.into_iter().chain(waiting).map(|(place, _)| place).collect();
+        let mut stopped = Stopped { ended: Vec::new(), cut_off: Vec::new(), not_begun };
         poll_fn(|cx| {
-            let mut still = Vec::new();
-            for (place, mut future) in self.running.drain(..) {
+            for (place, mut future) in std::mem::take(&mut self.running) {
                 match future.as_mut().poll(cx) {
-                    Poll::Ready(done) => ended.push((place, done)),
-                    Poll::Pending => still.push((place, future)),
+                    Poll::Ready(done) => stopped.ended.push((place, done)),
+                    Poll::Pending if at(place) == Stage::UnderWay => self.running.push((place, future)),
+                    Poll::Pending => stopped.cut_off.push(place),
                 }
             }
-            self.running = still;
-            if self.running.iter().all(|(place, _)| may_go(*place)) { Poll::Ready(()) } else { Poll::Pending }
+            if self.running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        Stopped { ended, cut_off: self.running.drain(..).map(|(place, _)| place).collect(), waiting }
+        stopped
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, T)>> {

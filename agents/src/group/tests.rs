@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::testing::World;
-use crate::{Capability, Error};
+use crate::{Capability, Error, human};
 
 const WAIT: Capability<u64, u64> = Capability::new("test.wait");
 
@@ -103,6 +105,35 @@ async fn a_group_that_is_cancelled_starts_nothing_more_and_waits_for_what_was_at
     assert_eq!(world.asked(WAIT), [10, 500, 20], "the others waited for a place and were never delegated");
     assert_eq!(world.abandoned(WAIT), [500]);
     assert!(world.context().delegate_all(WAIT, []).cancel_all().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_cancelled_waits_for_no_people_and_begins_nothing_that_they_approve() {
+    let people = human::queue("finance").unwrap();
+    let world = world().answers_async(people, |_| async {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        Ok("approve".into())
+    });
+    let ctx = world.context();
+    let mut group = ctx.group();
+    group.extend([ctx.delegate(WAIT, 10), ctx.delegate(WAIT, 900), ctx.delegate(WAIT, 20).approved_by("finance")]);
+    assert_eq!(group.next().await.unwrap().unwrap(), 10);
+    let began = Instant::now();
+    let rest = group.cancel_all().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(matches!(&rest[..], [Err(Error::Cancelled { .. }), Err(Error::Cancelled { .. })]), "{rest:?}");
+    assert_eq!((world.asked(WAIT), world.abandoned(WAIT)), (vec![10, 900], vec![900]));
+    assert_eq!(world.abandoned(people).len(), 1, "the question is taken back");
+}
+
+/// The first to end does so before the others have been polled at all.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_cancelled_begins_nothing_that_it_had_not_come_to() {
+    let world = World::new().answers(WAIT, Ok);
+    let mut group = world.context().delegate_all(WAIT, [1, 2, 3]);
+    assert_eq!(group.next().await.unwrap().unwrap(), 1);
+    assert_eq!(group.cancel_all().await.len(), 2);
+    assert_eq!(world.asked(WAIT), [1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,6 +130,7 @@ impl Approval {
                 queue: self.queue.clone(),
                 key: key.as_ref().map(|key| format!("{key}{again}")),
                 within: self.within,
+                is_about_doubt: false,
                 types: std::marker::PhantomData,
             };
             let reply = match human.full().await {

@@ -30,6 +30,7 @@ pub struct Human<T> {
     pub(super) queue: String,
     pub(super) key: Option<String>,
     pub(super) within: Duration,
+    pub(super) is_about_doubt: bool,
     pub(super) types: PhantomData<fn() -> T>,
 }
 
@@ -42,6 +43,7 @@ impl Context {
             queue: DEFAULT_QUEUE.into(),
             key: None,
             within: DEADLINE,
+            is_about_doubt: false,
             types: PhantomData,
         }
     }
@@ -58,6 +60,11 @@ impl<T: Payload> Human<T> {
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
+    }
+
+    /// That it is about an effect in doubt, under the key that such a question has.
+    pub(crate) fn about_doubt(self, key: String) -> Self {
+        Self { key: Some(key), is_about_doubt: true, ..self }
     }
 
     /// How long to wait. Default [`DEADLINE`]; the deadline of the task that asks can only shorten it.
@@ -110,6 +117,7 @@ impl<T: Payload> Human<T> {
         if let Some(key) = key {
             asked = asked.key(key);
         }
+        asked.order.is_about_doubt = self.is_about_doubt;
         asked.full().await
     }
 }

@@ -66,6 +66,7 @@ impl Doubt<'_> {
             key: Some(keys::of_doubt(self.effect, self.intents, 1)),
             deadline: Some(DEADLINE),
             description: Some(words),
+            is_about_doubt: true,
             ..Order::new(queue(DEFAULT_QUEUE)?.id(), Payload::of(question))
         })
     }

@@ -100,6 +100,11 @@ impl Link {
         if self.standing.is_over() { Err(self.refused()) } else { Ok(()) }
     }
 
+    /// Whether the connection was lost, and has been back for less than so long: others may still be on their way.
+    pub(crate) fn is_just_back(&self, within: Duration) -> bool {
+        self.standing.is_just_back(within)
+    }
+
     /// Resolves with what [`check`](Self::check) says then, once it is final: nothing tries to connect any more.
     pub async fn over(&self) -> Error {
         self.standing.over().await;

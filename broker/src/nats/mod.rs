@@ -50,6 +50,6 @@ mod wing;
 
 pub use link::{Link, Notice};
 pub use options::{Credentials, Missing, Options, Tls};
-pub use provision::{Durability, Layout, Made, Report};
+pub use provision::{Asked, Durability, Layout, Made, Report};
 pub use seen::Seen;
 pub use wing::{Wing, connect, open};

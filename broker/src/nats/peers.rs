@@ -28,7 +28,7 @@ const STRIKES: u32 = 2;
 /// How many neighbours a node looks after.
 const NEIGHBOURS: usize = 2;
 /// After its own connection comes back a node gives those of whom it has not heard since this long to do the same.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// After its own connection comes back: when it is looked for tasks that were on their way to somebody.
 const RESCUE_AFTER: Duration = Duration::from_millis(500);
 /// The answers of a node that is asked about a task: it holds it, or is writing its claim. Otherwise it says nothing.

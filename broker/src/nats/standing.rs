@@ -5,9 +5,12 @@
 //! up anew, so it takes two, with no connection between them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_nats::{ClientError, ConnectErrorKind, Event, ServerError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::link::Notice;
 
@@ -18,6 +21,17 @@ const REFUSALS: u32 = 2;
 pub(super) struct Standing {
     refused: AtomicU32,
     over: watch::Sender<bool>,
+    line: Mutex<Line>,
+}
+
+/// Which connection this is.
+#[derive(Clone, Copy, Debug, Default)]
+enum Line {
+    #[default]
+    None,
+    First,
+    /// It was lost before, and is there again since.
+    Again(Instant),
 }
 
 impl Standing {
@@ -25,6 +39,8 @@ impl Standing {
     pub(super) fn hear(&self, event: &Event) -> Option<Notice> {
         if matches!(event, Event::Connected) && !self.is_over() {
             self.refused.store(0, Ordering::Release);
+            let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+            *line = if matches!(*line, Line::None) { Line::First } else { Line::Again(Instant::now()) };
         }
         if !is_refusal(event) || self.refused.fetch_add(1, Ordering::AcqRel) + 1 != REFUSALS {
             return None;
@@ -36,6 +52,12 @@ impl Standing {
 
     pub(super) fn is_over(&self) -> bool {
         self.refused.load(Ordering::Acquire) >= REFUSALS
+    }
+
+    /// Whether a connection that was lost has been back for less than so long.
+    pub(super) fn is_just_back(&self, within: Duration) -> bool {
+        let line = *self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(line, Line::Again(since) if since.elapsed() < within)
     }
 
     /// Resolves when it is final.
@@ -63,6 +85,18 @@ mod tests {
 
     fn refusal() -> Event {
         Event::ClientError(ClientError::Other(ConnectErrorKind::AuthorizationViolation.to_string()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_just_back_after_it_was_lost_and_not_when_it_is_the_first() {
+        let (standing, while_new) = (Standing::default(), Duration::from_secs(5));
+        standing.hear(&Event::Connected);
+        assert!(!standing.is_just_back(while_new));
+        standing.hear(&Event::Disconnected);
+        standing.hear(&Event::Connected);
+        assert!(standing.is_just_back(while_new));
+        tokio::time::advance(while_new).await;
+        assert!(!standing.is_just_back(while_new));
     }
 
     #[tokio::test]

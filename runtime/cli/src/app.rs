@@ -17,7 +17,7 @@ use crate::commands::{
     tree, workflow,
 };
 use crate::complaint::{self, Parsed};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::failure::Failure;
 use crate::log;
 use crate::output::{Done, Printer};
@@ -51,9 +51,10 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
         Some(Command::Completions(of)) => return console.out.raw(&completions::script(&of)),
         Some(Command::Explain(of)) => explain::explain(&of),
         Some(command) => {
-            let done = log::start(&cli.global)
+            let done = log::start(&cli.global, goes_on(&command))
                 .map_err(Failure::from)
                 .and_then(|()| config::environment().map_err(Failure::from))
+                .and_then(|()| console::one_place(&cli.global).map_err(Failure::from))
                 .and_then(|()| in_runtime(dispatch(command, &console)));
             telemetry::end();
             done
@@ -63,6 +64,16 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
         Ok(Some(reply)) => console.out.reply(&reply),
         Ok(None) => Exit::Ok,
         Err(failure) => console.out.failure(&failure),
+    }
+}
+
+/// Whether it goes on until told to stop, rather than to an answer.
+fn goes_on(command: &Command) -> bool {
+    match command {
+        Command::Node(node::Node::Start(_)) => true,
+        #[cfg(feature = "http")]
+        Command::Serve(_) => true,
+        _ => false,
     }
 }
 

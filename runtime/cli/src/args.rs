@@ -46,7 +46,8 @@ pub(crate) struct Global {
     /// Print data as JSON: lists as one array, what goes on as one object a line
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
-    /// Log more: once what happens, twice everything. RUST_LOG says it in detail
+    /// Log more than errors (`node start` and `serve`: than warnings): once what happens, twice everything. RUST_LOG says
+    /// it in detail
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
     pub(crate) verbose: u8,
     /// Print data and errors only

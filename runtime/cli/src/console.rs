@@ -4,6 +4,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use callboard::broker::code;
+use callboard::broker::problem::Problem;
 use callboard::config::Config;
 
 use crate::args::Global;
@@ -59,13 +61,17 @@ pub(crate) struct Console {
     pub(crate) place: Place,
     /// What is worked on here is configured with this: its models, tools, agents and bounds.
     pub(crate) config: Config,
+    /// The options that gave it that, to be typed again by whoever goes on.
+    pub(crate) here: String,
 }
 
 impl Console {
     /// A console for these arguments.
     pub(crate) fn new(global: &Global) -> Console {
+        let typed = Typed::of(global);
         let store = global.store.as_ref().filter(|named| !named.is_empty());
-        let broker = global.broker.clone().filter(|address| !address.is_empty());
+        // What was typed stands over what a variable says, also where the two are not of one kind.
+        let broker = global.broker.clone().filter(|address| !address.is_empty() && (typed.broker || !typed.store));
         let place = match store {
             _ if broker.is_some() => {
                 Place::Broker(Remote { address: broker.clone().unwrap_or_default(), creds: global.creds.clone() })
@@ -74,16 +80,15 @@ impl Console {
             Some(named) => Place::Named(PathBuf::from(named)),
             None => usual().map_or(Place::Memory, Place::Usual),
         };
-        let exported = env::var_os("CALLBOARD_STORE");
         let repeated = match store {
             _ if broker.is_some() => repeated(global),
-            Some(named) if exported.as_ref() != Some(named) => format!("--store {} ", quoted(named)),
+            Some(named) if typed.store => format!("--store {} ", quoted(named)),
             _ => String::new(),
         };
         // What is wrong with a variable is told before any command.
         let models = Config::default().over_environment().map(|config| config.models).unwrap_or_default();
         let config = Config { models, ..Config::default() };
-        Console { out: Printer::new(global.json, global.quiet, repeated), place, config }
+        Console { out: Printer::new(global.json, global.quiet, repeated), place, config, here: String::new() }
     }
 
     /// A command as a person can type it here.
@@ -99,6 +104,45 @@ impl Console {
         let wide = steps.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
         let line = |(what, command): &(&str, String)| format!("{what:wide$}  {command}");
         format!("\n{}", steps.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Which places were typed, and are not only said by a variable.
+struct Typed {
+    store: bool,
+    broker: bool,
+}
+
+impl Typed {
+    fn of(global: &Global) -> Typed {
+        let by_hand = |name, value: Option<&OsStr>| {
+            value.is_some_and(|value| !value.is_empty() && env::var_os(name).is_none_or(|set| set != value))
+        };
+        let broker = global.broker.as_ref().map(OsStr::new);
+        Typed {
+            store: by_hand("CALLBOARD_STORE", global.store.as_deref()),
+            broker: by_hand("CALLBOARD_BROKER", broker),
+        }
+    }
+}
+
+/// Refuses two places at once.
+///
+/// # Errors
+/// When a store and a broker were both typed.
+pub(crate) fn one_place(global: &Global) -> Result<(), Problem> {
+    let typed = Typed::of(global);
+    if !(typed.store && typed.broker) {
+        return Ok(());
+    }
+    let what = "--store and --broker were both given, and work is in one place";
+    Err(Problem::new(code::NOT_ALLOWED, what).fix("leave one of them out"))
+}
+
+impl Console {
+    /// How to go on with a run, with all that it takes here.
+    pub(crate) fn resume(&self, run: &str) -> String {
+        self.command(&format!("workflow resume {run}{}", self.here))
     }
 }
 

@@ -54,7 +54,7 @@ impl Offered {
     pub(crate) async fn open(&self, console: &Console) -> Result<Opened, Failure> {
         let console = self.here.over(console)?;
         priced(&self.budget, &console)?;
-        let public = self.public()?;
+        let (public, limits) = (self.public()?, services::limits(&console)?.of_sources());
         let (desk, behind) = match &console.place {
             Place::Broker(remote) => {
                 let nodes = Nodes::join(remote).await?;
@@ -72,7 +72,7 @@ impl Offered {
             }
         };
         let mut opened = Opened { desk, behind };
-        match self.packed(opened.desk.broker().blobs.as_ref()).await {
+        match self.packed(opened.desk.broker().blobs.as_ref(), &limits).await {
             Ok(sources) => {
                 let budget = self.budget.budget().or(console.config.budget.budget());
                 opened.desk = opened.desk.sources(sources).budget(budget);
@@ -101,11 +101,11 @@ impl Offered {
     }
 
     /// Each source as whoever reads it finds it: nobody behind a door opens a path.
-    async fn packed(&self, blobs: Option<&Arc<dyn Blobs>>) -> Result<Vec<String>, Failure> {
+    async fn packed(&self, blobs: Option<&Arc<dyn Blobs>>, limits: &Limits) -> Result<Vec<String>, Failure> {
         let mut packed = Vec::new();
         for source in &self.sources {
             packed.push(match blobs {
-                Some(blobs) if !is_url(source) && !is_parcel(source) => pack(source, &Limits::default(), blobs).await?,
+                Some(blobs) if !is_url(source) && !is_parcel(source) => pack(source, limits, blobs).await?,
                 _ => source.clone(),
             });
         }
@@ -159,7 +159,8 @@ async fn start(place: &Place, console: &Console) -> Result<Node, Failure> {
         None => (node, Folder::temporary()?),
     };
     let node = node.blobs(Arc::new(blobs));
-    Ok(services::all().into_iter().fold(node, |node, service| node.serve(service)).start().await?)
+    let own = services::with(&console.config.limits);
+    Ok(own.into_iter().fold(node, |node, service| node.serve(service)).start().await?)
 }
 
 fn here(node: &Node, public: &[CapabilityName]) -> Result<Desk, Failure> {

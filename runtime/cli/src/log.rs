@@ -1,4 +1,5 @@
-//! Log lines and panics: both are for operators, so neither is seen unless asked for.
+//! Log lines and panics: both are for operators, so neither is seen unless asked for, but for errors, and the warnings of
+//! a process that goes on.
 //!
 //! A healthy run writes no log line. A panic of an agent ends one request and is told where that request is told; its
 //! message and place are logged, never printed as Rust would, whatever `RUST_BACKTRACE` says.
@@ -24,6 +25,8 @@ use crate::telemetry;
 ///
 /// What the client of NATS has to say of a connection is told by the command that wanted it.
 const DEFAULT: &str = "error,async_nats=off";
+/// The same of a process that goes on: nobody sees by its answer what was wrong on the way.
+const GOING_ON: &str = "warn,async_nats=off";
 
 /// Puts another filter in the place of the one that log lines pass.
 type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -34,22 +37,13 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Starts writing log lines to standard error.
+/// Starts writing log lines to standard error. Who `goes_on` until told to stop tells its warnings, too.
 ///
 /// # Errors
 /// When RUST_LOG cannot be read.
-pub(crate) fn start(global: &Global) -> Result<(), Problem> {
-    let asked = match (global.quiet, global.verbose) {
-        (true, _) => Some("off"),
-        (_, 0) => None,
-        (_, 1) => {
-            Some("warn,async_nats=off,callboard=info,callboard_agents=info,callboard_broker=info,callboard_cli=info")
-        }
-        (_, 2) => Some("info,callboard=debug,callboard_agents=debug,callboard_broker=debug,callboard_cli=debug"),
-        _ => Some("trace"),
-    };
-    let named = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
-    let filter = asked.map(str::to_owned).or(named).unwrap_or_else(|| DEFAULT.into());
+pub(crate) fn start(global: &Global, goes_on: bool) -> Result<(), Problem> {
+    let named = std::env::var("RUST_LOG").ok();
+    let filter = filter(global.quiet, global.verbose, named, goes_on);
     let filter = EnvFilter::try_new(&filter).map_err(|why| {
         let problem = Problem::new(code::BAD_VALUE, format!("RUST_LOG cannot be \"{filter}\": {why}"));
         problem.fix("RUST_LOG=info")
@@ -65,6 +59,22 @@ pub(crate) fn start(global: &Global) -> Result<(), Problem> {
         let _ = RELOAD.set(Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string())));
     }
     Ok(())
+}
+
+/// What is logged: what was asked for, or what the variable says, or the default.
+fn filter(quiet: bool, verbose: u8, named: Option<String>, goes_on: bool) -> String {
+    let asked = match (quiet, verbose) {
+        (true, _) => "off",
+        (_, 0) => match named.filter(|value| !value.is_empty()) {
+            Some(named) => return named,
+            None if goes_on => GOING_ON,
+            None => DEFAULT,
+        },
+        (_, 1) => "warn,async_nats=off,callboard=info,callboard_agents=info,callboard_broker=info,callboard_cli=info",
+        (_, 2) => "info,callboard=debug,callboard_agents=debug,callboard_broker=debug,callboard_cli=debug",
+        _ => "trace",
+    };
+    asked.to_owned()
 }
 
 /// What passes of what was asked for: never what libraries tell of prompts, answers and keys. A function rather than a
@@ -158,6 +168,19 @@ mod tests {
             },
         );
         String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn who_goes_on_tells_its_warnings_unless_something_else_was_asked_for() {
+        let named = |value: &str| Some(value.to_owned());
+        assert_eq!(filter(false, 0, None, true), "warn,async_nats=off");
+        assert_eq!(filter(false, 0, named(""), false), "error,async_nats=off");
+        assert_eq!(
+            (filter(false, 0, named("info"), true), filter(true, 0, named("info"), true)),
+            ("info".into(), "off".into())
+        );
+        assert!(filter(false, 1, named("off"), true).contains("callboard=info"));
+        assert_eq!(filter(false, 3, None, true), filter(false, 3, None, false));
     }
 
     #[test]

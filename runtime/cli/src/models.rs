@@ -10,7 +10,7 @@ use callboard::config::{Config, Setting};
 use callboard::llm::ModelConfig;
 use clap::Args;
 
-use crate::console::{Console, Place};
+use crate::console::{Console, Place, quoted};
 use crate::failure::Failure;
 use crate::store::Store;
 
@@ -83,7 +83,29 @@ impl Here {
         for (flag, value) in &typed {
             problems.extend(set(&mut config, flag, value));
         }
-        Ok(problems.or(Console { config, ..console.clone() })?)
+        Ok(problems.or(Console { config, here: self.repeated(), ..console.clone() })?)
+    }
+
+    /// Refuses what was typed where another process owns the store and does the work.
+    ///
+    /// # Errors
+    /// As for [`refuse`](Self::refuse).
+    pub(crate) fn refuse_beside(&self, store: &Store, console: &Console) -> Result<(), Failure> {
+        let Some(owner) = store.owner() else { return Ok(()) };
+        let why = format!("process {owner} owns {} and works on it with its own", console.place);
+        self.refuse(&why, "leave it out, wait until that process has ended, or use another store: --store PATH")
+    }
+
+    /// The options that were typed, each with a blank before it.
+    fn repeated(&self) -> String {
+        let config = self.typed_config().map(|path| ("config", path.display().to_string()));
+        let option = |(flag, value): (&str, String)| format!(" --{flag} {}", quoted(value.as_ref()));
+        config.into_iter().chain(self.models.typed()).map(option).collect()
+    }
+
+    /// The file, unless only the variable says it.
+    fn typed_config(&self) -> Option<&PathBuf> {
+        self.config.as_ref().filter(|path| env::var_os(CONFIG).is_none_or(|set| set != path.as_os_str()))
     }
 
     /// Refuses what was typed, where others work with what they have. A variable is for every command and refuses none.
@@ -91,8 +113,7 @@ impl Here {
     /// # Errors
     /// For each option that was typed.
     pub(crate) fn refuse(&self, why: &str, fix: &str) -> Result<(), Failure> {
-        let exported = |path: &&PathBuf| env::var_os(CONFIG).is_some_and(|set| set == path.as_os_str());
-        let config = self.config.as_ref().filter(|path| !exported(path)).map(|_| "config");
+        let config = self.typed_config().map(|_| "config");
         let mut problems = Problems::new();
         for flag in self.models.typed().into_iter().map(|(flag, _)| flag).chain(config) {
             let of = if flag == "config" { "configuration" } else { "models" };

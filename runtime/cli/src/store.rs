@@ -6,6 +6,7 @@ use callboard::broker::clock::Millis;
 use callboard::broker::problem::{Problem, Problems};
 use callboard::broker::sqlite::{self, Attached};
 use callboard::broker::{Broker, code, memory};
+use callboard::config::Limits;
 use callboard::{Error, Node};
 use serde_json::Value;
 
@@ -79,6 +80,7 @@ impl Console {
             return Ok(Store { signals, ..join(remote).await? });
         }
         let node = || Node::configured(self.config.clone());
+        let start = |node| start(node, &self.config.limits);
         let started = match self.place.file() {
             Some(path) => start(node().store(path)).await,
             None => start(node()).await,
@@ -113,8 +115,8 @@ async fn join(remote: &Remote) -> Result<Store, Failure> {
     Ok(Store::of(nodes.broker().clone(), Who::Nodes(Box::new(nodes))))
 }
 
-async fn start(node: callboard::NodeBuilder) -> Result<Node, Error> {
-    services::all().into_iter().fold(node, |node, service| node.serve(service)).start().await
+async fn start(node: callboard::NodeBuilder, limits: &Limits) -> Result<Node, Error> {
+    services::with(limits).into_iter().fold(node, |node, service| node.serve(service)).start().await
 }
 
 fn told(problems: &Problems) -> String {

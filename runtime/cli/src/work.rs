@@ -106,7 +106,7 @@ async fn interrupt(console: &Console, store: &Store, run: &RunId) -> Failure {
             match store.is_memory() {
                 true => console.out.note("interrupted: this run was in memory and is gone"),
                 false => {
-                    let resume = console.command(&format!("workflow resume {id}"));
+                    let resume = console.resume(id);
                     console.out.note(&format!("interrupted: everything was handed back\nresume  {resume}"));
                 }
             }
@@ -128,7 +128,7 @@ async fn leave_to(console: &Console, store: &Store, run: &RunId, questions: &[Ta
             if let Err(error) = node.hand_back().await {
                 tracing::debug!(%error, "not everything was handed back");
             }
-            format!("resume  {}", console.command(&format!("workflow resume {id}")))
+            format!("resume  {}", console.resume(id))
         }
         None => format!("watch   {}", console.command(&format!("task watch {id}"))),
     };

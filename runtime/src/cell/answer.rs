@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::chain::Chain;
 use super::grants::Grants;
 use super::host::RequestHost;
-use super::pool::Pool;
+use super::pool::{Pool, after};
 use super::quit::Quits;
 use super::slot::{Permit, Slots};
 use super::stats::Ended;
@@ -54,7 +54,8 @@ impl Answering {
         let hub = self.pool.hub.clone();
         let _running = (self.pool.stats.begin(), hub.stats.begin());
         let began = Instant::now();
-        let deadline = self.pool.options.deadline.map_or(message.deadline, |limit| message.deadline.min(began + limit));
+        let limit = self.pool.options.deadline;
+        let deadline = limit.map_or(message.deadline, |limit| message.deadline.min(after(began, limit)));
         let capability = message.capability.clone();
         let facts = Facts {
             agent: self.pool.name.clone(),

@@ -24,7 +24,7 @@ use super::grants::Grants;
 use super::heart::Claimed;
 use super::host::RequestHost;
 use super::hub::{self, Hub};
-use super::pool::Pool;
+use super::pool::{Pool, after};
 use super::quit::Quits;
 use super::settle::Settling;
 use super::slot::{Permit, Slots};
@@ -71,7 +71,7 @@ impl Attempt {
         let _running = (pool.stats.begin(), hub.stats.begin());
         let (began, due) = (Instant::now(), ends(&task, settling.due));
         let limits = [task.timeout_ms.map(Duration::from_millis), pool.options.deadline];
-        let deadline = limits.into_iter().flatten().map(|limit| began + limit).fold(due, Instant::min);
+        let deadline = limits.into_iter().flatten().map(|limit| after(began, limit)).fold(due, Instant::min);
         let facts = pool.facts_of_task(&task, attempt, deadline);
         let grants = Grants::new(&facts, pool.grants.clone());
         let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Chain::of_task(&task), trace);
@@ -127,9 +127,10 @@ fn ends(task: &Task, due: Instant) -> Instant {
     if task.is_last_call() { due.checked_sub(EARLY).unwrap_or(due) } else { due }
 }
 
-/// A failure; unless it is that the wall time of its run is over, as a child or a wait was first to see.
+/// A failure; unless it is that the wall time of its run is over, as a child or a wait was first to see. The code of the
+/// failure does not say so: a child that had less time of its own has the same one.
 fn failed(host: &RequestHost, task: &Task, remote: Remote, due: Instant) -> Attempted {
-    let is_over = task.is_last_call() && (remote.code == code::EXPIRED || Instant::now() >= due);
+    let is_over = task.is_last_call() && (host.is_overdue() || Instant::now() >= due);
     if !is_over {
         return Attempted::Failed(remote);
     }

@@ -8,21 +8,25 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use callboard_agents::human::Doubt;
 use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote, Result};
 use callboard_broker::id::TaskId;
-use callboard_broker::task::Release;
-use callboard_broker::tasks::{Fence, GiveBack, LEASE, Revoked};
+use callboard_broker::task::{Outcome, Release, Status, failures};
+use callboard_broker::tasks::{Fence, Finish, GiveBack, LEASE, Revoked};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::decide::{Attempted, Verdict, given_up, verdict};
 use super::hub::Hub;
-use super::journal::Journal;
+use super::journal::{Given, Journal};
 use super::stats::Stats;
 
 /// How long code whose cell was killed may take to be gone before its tasks are handed back without it; and how long
 /// code whose task was cancelled may take, before it is told to be a zombie.
 const GRACE: Duration = Duration::from_secs(1);
+/// The chance by which a wait is neither longer nor shorter: what panics while it is dropped does so by itself.
+const EVEN: f64 = 0.5;
 /// How often it is looked whether something has ended, while somebody waits for that.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -94,11 +98,11 @@ impl Heart {
     }
 
     /// Makes the caller the one who hands this claim back, unless somebody has let it go already.
-    fn leave(&self, lease: u64) -> Option<Arc<Journal>> {
+    fn leave(&self, lease: u64) -> Option<(Arc<Journal>, Work)> {
         let mut claims = self.claims();
         let claim = claims.get_mut(&lease)?;
         match std::mem::replace(claim, Claim::Leaving) {
-            Claim::Held(journal, _) => Some(journal),
+            Claim::Held(journal, work) => Some((journal, work)),
             Claim::Leaving => None,
         }
     }
@@ -255,20 +259,59 @@ enum Why {
 }
 
 fn give_back(hub: &Arc<Hub>, lease: u64, why: Why) {
-    let Some(journal) = hub.heart.leave(lease) else { return };
+    let Some((journal, work)) = hub.heart.leave(lease) else { return };
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return hub.heart.let_go(lease) };
     let hub = hub.clone();
     runtime.spawn(async move {
-        let (fence, begun) = (journal.fence().await, journal.has_begun());
-        let back = GiveBack { fence, reason: Release::Drained, error: None, delay: Duration::ZERO, agent: None, begun };
-        let back = match why {
-            Why::Dropped => back,
-            Why::PutOff(delay) => GiveBack { delay, ..back },
-            Why::Panicked => GiveBack { reason: Release::Retry, error: Some(panicked()), delay: GRACE, ..back },
+        let (what, written) = match why {
+            Why::Dropped => ("release", release(&hub, &journal, Release::Drained, None, Duration::ZERO).await),
+            Why::PutOff(delay) => ("release", release(&hub, &journal, Release::Drained, None, delay).await),
+            Why::Panicked => ("outcome", fail(&hub, &journal, &work.agent).await),
         };
-        report(&hub.stats, "release", hub.broker.tasks.release(back).await);
+        report(&hub.stats, what, written);
         hub.heart.let_go(lease);
     });
+}
+
+async fn release(hub: &Hub, journal: &Journal, reason: Release, error: Option<Remote>, delay: Duration) -> Result<()> {
+    let (fence, begun) = (journal.fence().await, journal.has_begun());
+    hub.broker.tasks.release(GiveBack { fence, reason, error, delay, agent: None, begun }).await
+}
+
+/// An attempt whose code panicked while it was dropped has failed as any other does: its task is tried again as its retry
+/// policy and the budget of its run allow.
+async fn fail(hub: &Hub, journal: &Arc<Journal>, agent: &str) -> Result<()> {
+    let (task, tasks, now) = (journal.task(), &hub.broker.tasks, hub.broker.clock.now());
+    let failed = failures(&tasks.log(task.id.clone()).await?);
+    let decided = match verdict(task, Attempted::Failed(panicked()), failed, now, EVEN) {
+        Verdict::Retry(error, _) if !hub.budgets().take(&task.run) => given_up(task, error, now),
+        decided => decided,
+    };
+    let (outcome, dead) = match decided {
+        Verdict::Retry(error, delay) => return release(hub, journal, Release::Retry, Some(error), delay).await,
+        Verdict::Finish(outcome, dead) => (*outcome, dead),
+    };
+    // The outcome is more than the questions.
+    let asked = ask_about_doubts(hub, journal, agent, outcome.status).await;
+    report(&hub.stats, "question about an effect in doubt", asked);
+    let view = tasks.get(vec![task.id.clone()]).await?.pop().flatten();
+    let (attempt, started_at) = view.map_or((0, None), |view| (view.attempt, view.started_at));
+    let (node, agent) = (Some(hub.name.clone()), Some(agent.to_owned()));
+    let outcome = Outcome { attempt, started_at, node, agent, ..outcome };
+    let turn = Finish { fence: journal.fence().await, entries: Vec::new(), outcome, dead };
+    let written = tasks.finish(vec![turn]).await.pop();
+    written.unwrap_or_else(|| Err(Error::Unknown { what: "an outcome".into() })).map(drop)
+}
+
+async fn ask_about_doubts(hub: &Hub, journal: &Arc<Journal>, agent: &str, ended: Status) -> Result<()> {
+    let task = journal.task();
+    for (effect, key, intents) in journal.unasked_doubts(&hub.broker).await? {
+        let (capability, id, run) = (&task.capability, Some(&task.id), Some(&task.run));
+        let doubt = Doubt { effect: &effect, key: &key, intents, capability, task: id, run, agent };
+        let given = Given { trace: task.traceparent, origins: Vec::new() };
+        journal.delegate(&hub.broker, doubt.order(ended.as_str())?, given, |_| Ok(()), drop).await?;
+    }
+    Ok(())
 }
 
 fn panicked() -> Remote {

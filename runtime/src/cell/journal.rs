@@ -280,7 +280,7 @@ impl Journal {
                 "tasks, steps, tokens, cost and wall time are the budget of a whole run: set them where it is submitted",
             ));
         }
-        if let Some(account) = self.account.as_ref().filter(|_| !order.is_about_doubt()) {
+        if let Some(account) = self.account.as_ref().filter(|_| !order.is_about_doubt) {
             account.spend(broker, Spend { tasks: 1, ..Spend::default() }).await?;
         }
         let skipped = order.skipped.clone();
@@ -357,7 +357,7 @@ impl Journal {
     }
 
     fn fresh(&self, key: &str, order: Order, now: u64) -> Task {
-        let is_about_doubt = order.is_about_doubt();
+        let is_about_doubt = order.is_about_doubt;
         let Order {
             capability, input, description, deadline, timeout, retry, priority, model, depends_on, budget, ..
         } = order;

@@ -4,10 +4,21 @@
 //! holds in the same breath, and whether it goes on is only known when it has returned: if its task is tried again, the
 //! next attempt must find these children at work, or done, and not cancelled by the attempt before.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use callboard_broker::error::{Class, Error, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::tasks::Tasks;
+use tokio::time::{Instant, sleep};
+
+/// Wait before the second try; doubled for each further one.
+const WAIT: Duration = Duration::from_millis(50);
+/// The longest wait between two tries.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a cancel is tried while the store does not take it. After that the child ends by its own deadline, which a
+/// store that is away cannot tell.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The dropped children of one request.
 pub(crate) struct Orphans {
@@ -58,15 +69,43 @@ impl Orphans {
     }
 
     fn cancel(&self, children: Vec<TaskId>) {
-        // A drop cannot wait; each cancel is one write and outlives nothing.
+        // A drop cannot wait.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         for child in children {
             let (tasks, by) = (self.tasks.clone(), self.by.clone());
-            runtime.spawn(async move { tasks.cancel(child, by).await });
+            runtime.spawn(async move {
+                match cancel(tasks, &child, &by).await {
+                    // What is not there, or no longer, has nothing to stop.
+                    Ok(()) | Err(Error::NotFound { .. }) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, task = %child, "a task that nobody waits for was not cancelled");
+                    }
+                }
+            });
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Cancels one. A store that is away, busy or full is waited for, unless everybody else has let go of it.
+async fn cancel(tasks: Arc<dyn Tasks>, child: &TaskId, by: &str) -> Result<()> {
+    let (until, mut wait, mut held) = (Instant::now() + PATIENCE, WAIT, Some(tasks));
+    while let Some(tasks) = held {
+        match tasks.cancel(child.clone(), by.to_owned()).await {
+            Err(error) if is_passing(&error) && Instant::now() + wait < until => {}
+            done => return done.map(drop),
+        }
+        let store: Weak<dyn Tasks> = Arc::downgrade(&tasks);
+        drop(tasks);
+        sleep(wait).await;
+        (held, wait) = (store.upgrade(), (wait * 2).min(WAIT_MAX));
+    }
+    Err(Error::unavailable("the store was closed"))
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error.class(), Class::Transient | Class::RateLimited)
 }

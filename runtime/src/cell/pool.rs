@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use callboard_agents::host::Facts;
 use callboard_agents::service::{Door, ServiceOptions, Start};
@@ -22,6 +23,12 @@ use super::quit::Quit;
 use super::stats::Stats;
 use super::{actor, bulk};
 use crate::tree::{Backoff, ChildSpec, ChildStats, Intensity, Shutdown, SpecError, SupervisorSpec};
+
+/// So much later, a year at most: that is beyond every limit that matters, and far from where the addition overflows.
+pub(crate) fn after(from: Instant, limit: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+    from + limit.min(YEAR)
+}
 
 /// What the cells of one service share.
 pub(crate) struct Pool {
@@ -143,7 +150,7 @@ impl Pool {
             team: self.team.clone(),
             attempt: 1,
             attempts: 1,
-            deadline: now + self.options.deadline.unwrap_or(ASK_DEADLINE),
+            deadline: after(now, self.options.deadline.unwrap_or(ASK_DEADLINE)),
             model: None,
         }
     }

@@ -21,6 +21,7 @@ use tokio::sync::broadcast;
 use super::visit::{Progress, Visit};
 use crate::Node;
 use crate::cell::hub::{Hub, Note};
+use crate::workflow::declared_budget;
 
 /// What attached files are called together where sources are listed.
 const ATTACHED: &str = "attachments";
@@ -107,7 +108,8 @@ impl Desk {
         Self { sources: sources.into(), ..self }
     }
 
-    /// With this budget for each run. Default: that of the node, or none.
+    /// With this budget for each run, of which a workflow's own document can only have less. Default: that of the node, or
+    /// none.
     pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
@@ -197,7 +199,9 @@ impl Desk {
             description: Some(described.chars().take(DESCRIBED).collect()),
             ..Task::root(run.clone(), capability, body.into(), now)
         };
-        let task = task.budgeted(self.budget);
+        // Whoever wrote the document is a stranger.
+        let budget = least(self.budget, declared_budget(&task.capability, &task.input));
+        let task = task.budgeted(budget);
         let task = Task { traceparent: crate::telemetry::here(task.traceparent), ..task };
         let notes = self.notes.as_ref().map(broadcast::Sender::subscribe);
         let progress = Progress::listen(&self.broker, &task.id, notes).await?;
@@ -241,6 +245,30 @@ impl Desk {
             self.broker.tasks.cancel(seen.task.id, by.to_owned()).await?;
         }
         self.look(run).await
+    }
+}
+
+/// A budget with what a document makes less of it, or of the defaults.
+fn least(of: Budget, declared: Budget) -> Budget {
+    if declared.is_default() {
+        return of;
+    }
+    let least = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+    let shape = Budget {
+        depth: Some(of.depth()),
+        hops: Some(of.hops()),
+        ping_pong: Some(of.ping_pong()),
+        repeats: Some(of.repeats()),
+        width: Some(of.width()),
+        ..of
+    };
+    Budget {
+        tasks: least(of.tasks, declared.tasks),
+        steps: least(of.steps, declared.steps),
+        tokens: least(of.tokens, declared.tokens),
+        cost_micros: least(of.cost_micros, declared.cost_micros),
+        wall_ms: least(of.wall_ms, declared.wall_ms),
+        ..shape.within(declared)
     }
 }
 

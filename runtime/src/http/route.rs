@@ -39,6 +39,8 @@ pub(super) struct Room {
     /// When the door was opened, in seconds of Unix time.
     pub(super) since: u64,
     places: Arc<Semaphore>,
+    /// Places to read a body in, for calls of which it is not known yet whether they are work.
+    reading: Semaphore,
     leaving: watch::Sender<bool>,
 }
 
@@ -49,7 +51,8 @@ impl Room {
     pub(super) fn new(desk: Desk, options: Options) -> Self {
         let since = desk.broker().clock.now() / 1_000;
         let places = Arc::new(Semaphore::new(options.at_once));
-        Self { desk, options, since, places, leaving: watch::channel(false).0 }
+        let reading = Semaphore::new(options.at_once);
+        Self { desk, options, since, places, reading, leaving: watch::channel(false).0 }
     }
 
     /// Tells all callers that they will not be answered.
@@ -101,7 +104,10 @@ impl Room {
                 a2a::card(&self, &head.headers, Some(name))
             }
             (["a2a", name], &Method::POST) => {
-                let called = self.json(head, body).await?;
+                let called = {
+                    let _reading = self.reading.try_acquire().map_err(|_| Refusal::busy(RETRY))?;
+                    self.json(head, body).await?
+                };
                 let version = head.headers.get("a2a-version").and_then(|value| value.to_str().ok());
                 a2a::call(self, name, version, called).await
             }

@@ -243,14 +243,14 @@ fn root(
             })
         }
     });
-    let (broker, name) = (hub.broker.clone(), hub.name.to_string());
+    let (broker, name, budget) = (hub.broker.clone(), hub.name.to_string(), hub.budget);
     let schedules = ChildSpec::task("schedules", move |mut ctx| {
         let (broker, name) = (broker.clone(), name.clone());
         async move {
             Ok(async move {
                 tokio::select! {
                     biased;
-                    () = crate::schedule::keep(broker, name) => {}
+                    () = crate::schedule::keep(broker, name, budget) => {}
                     () = ctx.stopping() => {}
                 }
                 Ok(())

@@ -1,7 +1,6 @@
 //! What a node can be told to run by name: the agents that are built in.
 
 use callboard_agents::Service;
-use callboard_agents::source::Limits;
 use callboard_agents::team::{Library, Team, research_team};
 use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
@@ -32,12 +31,7 @@ pub fn built_in() -> Vec<String> {
 /// # Errors
 /// `Config` for a capability that neither the code nor this crate has.
 pub(crate) fn configured(mut children: Vec<Child>, config: &Config) -> Result<Vec<Child>> {
-    let defaults = Limits::default();
-    let library = Library::new(Limits {
-        files: config.limits.files.unwrap_or(defaults.files),
-        file_bytes: config.limits.file_bytes.unwrap_or(defaults.file_bytes),
-        ..defaults
-    });
+    let library = Library::new(config.limits.of_sources());
     if config.teams.iter().any(|team| team == "research") {
         children.push(team::research_over(&library).into());
     }

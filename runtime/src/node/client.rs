@@ -18,6 +18,7 @@ use callboard_broker::tasks::Until;
 use tokio::time::Instant;
 
 use crate::cell::hub::Hub;
+use crate::cell::pool::after;
 use crate::telemetry;
 
 /// A year: a client's own requests end by their own deadlines.
@@ -51,7 +52,7 @@ impl Client {
             capability: call.capability,
             from: self.facts.agent.clone(),
             body: call.body,
-            deadline: Instant::now() + call.deadline.unwrap_or(limit),
+            deadline: after(Instant::now(), call.deadline.unwrap_or(limit)),
             run: None,
             hops: Vec::new(),
             traceparent: telemetry::here(None),

@@ -16,6 +16,7 @@ use callboard_broker::task::{Priority, Retry, Task};
 
 use crate::cell::hub::Hub;
 use crate::telemetry;
+use crate::workflow::declared_budget;
 
 /// A task to be submitted. Awaiting it gives a [`Run`] once the task is stored.
 ///
@@ -26,6 +27,7 @@ use crate::telemetry;
 pub struct Submit<Res> {
     hub: Arc<Hub>,
     task: Result<Task>,
+    /// What the caller set.
     budget: Budget,
     types: PhantomData<fn() -> Res>,
 }
@@ -35,7 +37,7 @@ impl<Res: Payload> Submit<Res> {
         let now = hub.broker.clock.now();
         let task =
             Task { from: Some(hub.name.to_string()), ..Task::root(RunId::fresh(), to.id(), Body::of(input), now) };
-        Self { hub: hub.clone(), task: Ok(task), budget: hub.budget, types: PhantomData }
+        Self { hub: hub.clone(), task: Ok(task), budget: Budget::default(), types: PhantomData }
     }
 
     /// The caller's own name for the run: 1 to 36 letters, digits and hyphens. Submitting under the same name again
@@ -68,8 +70,8 @@ impl<Res: Payload> Submit<Res> {
         self.with(|task| Ok(Task { retry: Retry { attempts: retry.attempts.max(1), ..retry }, ..task }))
     }
 
-    /// What it and all below it may use. What is not set has the node's default (`[budget]` of its configuration), or
-    /// that of [`Budget`].
+    /// What it and all below it may use. What is not set is what a workflow's document declares, else the node's default
+    /// (`[budget]` of its configuration), or that of [`Budget`].
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget.or(self.budget);
         self
@@ -105,7 +107,9 @@ impl<Res: Payload> IntoFuture for Submit<Res> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let task = self.task?.budgeted(self.budget);
+            let task = self.task?;
+            let declared = declared_budget(&task.capability, &task.input);
+            let task = task.budgeted(self.budget.or(declared).or(self.hub.budget));
             let task = Task { traceparent: telemetry::here(task.traceparent), ..task };
             let id = task.id.clone();
             let stored = self.hub.broker.tasks.submit(vec![task]).await.pop();

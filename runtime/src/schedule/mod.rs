@@ -50,6 +50,7 @@ mod tests;
 use std::time::Duration;
 
 use callboard_agents::{Capability, Payload as Typed};
+use callboard_broker::budget::Budget;
 use callboard_broker::clock::Millis;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::RunId;
@@ -57,6 +58,8 @@ use callboard_broker::payload::Payload;
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::{Priority, Task};
 use serde::{Deserialize, Serialize};
+
+use crate::workflow::declared_budget;
 
 pub use book::{Added, Schedules};
 pub use ticks::When;
@@ -174,13 +177,15 @@ impl Schedule {
         RunId::parse(&format!("{}-{tick:013}", self.name)).map_err(|bad| Error::decode(bad.to_string()))
     }
 
-    fn task(&self, tick: Millis, now: Millis) -> Result<Task> {
-        Ok(Task {
+    /// The task of a tick; what it may use is what its input declares, else what `default` says.
+    fn task(&self, tick: Millis, now: Millis, default: Budget) -> Result<Task> {
+        let task = Task {
             description: self.description.clone(),
             priority: self.priority,
             from: Some(format!("schedule {}", self.name)),
             ..Task::root(self.run(tick)?, self.capability.clone(), self.input.clone(), now)
-        })
+        };
+        Ok(task.budgeted(declared_budget(&self.capability, &self.input).or(default)))
     }
 
     /// Counted from now.

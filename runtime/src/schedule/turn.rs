@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use callboard_broker::Broker;
+use callboard_broker::budget::Budget;
 use callboard_broker::clock::Millis;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Put, StateEntry, Watch};
+use callboard_broker::task::Task;
 
 use super::book::entries;
 use super::{PREFIX, Schedule, Schedules};
@@ -26,6 +28,11 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// # Cancellation
 /// What was submitted is submitted once, by whoever makes the next round.
 pub async fn turn(broker: &Broker, by: &str) -> Result<Option<Millis>> {
+    round(broker, by, Budget::default()).await
+}
+
+/// As [`turn`]; `budget` is the node's own.
+async fn round(broker: &Broker, by: &str, budget: Budget) -> Result<Option<Millis>> {
     let (now, book) = (broker.clock.now(), Schedules::of(broker, by));
     let mut soonest = None;
     for (schedule, entry) in entries(broker).await? {
@@ -35,7 +42,8 @@ pub async fn turn(broker: &Broker, by: &str) -> Result<Option<Millis>> {
             Some(plan) => {
                 let mut after =
                     Schedule { next: plan.next, skipped: schedule.skipped + plan.skipped, ..schedule.clone() };
-                match submit(broker, &schedule, &plan.fire, now, &mut after).await {
+                let due = plan.fire.iter().map(|tick| Ok((*tick, schedule.task(*tick, now, budget)?)));
+                match submit(broker, due, &mut after).await {
                     // A schedule that is over leaves nothing but its tasks.
                     Ok(()) => match book.put(&entry.key, entry.version, after.next.map(|_| &after)).await? {
                         Put::Applied(_) | Put::Conflict(_) => after.next,
@@ -65,13 +73,18 @@ async fn begin(book: &Schedules, schedule: Schedule, entry: &StateEntry, now: Mi
 }
 
 /// Submits the ticks; what can never be submitted is passed over.
-async fn submit(broker: &Broker, of: &Schedule, ticks: &[Millis], now: Millis, after: &mut Schedule) -> Result<()> {
-    for tick in ticks {
-        let submitted = broker.tasks.submit(vec![of.task(*tick, now)?]).await.pop();
+async fn submit(
+    broker: &Broker,
+    due: impl Iterator<Item = Result<(Millis, Task)>>,
+    after: &mut Schedule,
+) -> Result<()> {
+    for tick in due {
+        let (tick, task) = tick?;
+        let submitted = broker.tasks.submit(vec![task]).await.pop();
         match submitted.unwrap_or_else(|| Err(Error::unavailable("the store gave no answer"))) {
-            Ok(_) => (after.last, after.fired) = (Some(*tick), after.fired + 1),
+            Ok(_) => (after.last, after.fired) = (Some(tick), after.fired + 1),
             Err(error @ (Error::Diverged { .. } | Error::TooLarge { .. } | Error::Decode { .. })) => {
-                tracing::warn!(%error, schedule = of.name, tick, "a tick can never be submitted and is passed over");
+                tracing::warn!(%error, schedule = after.name, tick, "a tick can never be submitted and is passed over");
                 after.skipped += 1;
             }
             Err(error) => return Err(error),
@@ -81,10 +94,10 @@ async fn submit(broker: &Broker, of: &Schedule, ticks: &[Millis], now: Millis, a
 }
 
 /// Looks after all schedules of a broker for as long as it is polled.
-pub(crate) async fn keep(broker: Broker, by: String) {
+pub(crate) async fn keep(broker: Broker, by: String, budget: Budget) {
     loop {
         match broker.states.watch(PREFIX.into()).await {
-            Ok(watch) => rounds(&broker, &by, watch).await,
+            Ok(watch) => rounds(&broker, &by, budget, watch).await,
             Err(error) => tracing::debug!(%error, "schedules cannot be watched"),
         }
         tokio::time::sleep(AGAIN).await;
@@ -92,9 +105,9 @@ pub(crate) async fn keep(broker: Broker, by: String) {
 }
 
 /// Makes rounds until changes are no longer heard.
-async fn rounds(broker: &Broker, by: &str, mut watch: Box<dyn Watch>) {
+async fn rounds(broker: &Broker, by: &str, budget: Budget, mut watch: Box<dyn Watch>) {
     loop {
-        let wait = match turn(broker, by).await {
+        let wait = match round(broker, by, budget).await {
             Ok(None) => LOOK,
             Ok(Some(at)) => {
                 let left = Duration::from_millis(at.saturating_sub(broker.clock.now()));

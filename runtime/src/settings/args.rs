@@ -1,18 +1,19 @@
 //! The command line of a node that is a program of its own: the flags of `callboard node start`, read without a library,
 //! so that a program of ten lines needs none.
 
+use std::iter::Peekable;
 use std::path::Path;
 
 use callboard_broker::code;
 use callboard_broker::error::{Error, Result};
 use callboard_broker::problem::{Problem, Problems};
 
-use super::node::{Config, SETTINGS, Setting};
+use super::node::{Config, SETTINGS, Setting, check_variables};
 
 /// Where the file may be named instead of by `--config`.
 pub(crate) const CONFIG_VARIABLE: &str = "CALLBOARD_CONFIG";
 
-/// Reads flags over variables over the file that one of them names.
+/// Reads flags over variables over the file that one of them names. No variable of this process may be misspelt.
 ///
 /// # Errors
 /// `Config` with everything that is wrong with flags and variables, or with the file; for `--help` with the flags.
@@ -20,11 +21,20 @@ pub(crate) fn read(
     args: impl IntoIterator<Item = String>,
     variables: impl Fn(&str) -> Option<String>,
 ) -> Result<Config> {
-    let (given, file) = flags(args).map_err(|wrong| Error::Config(Box::new(wrong)))?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    among(names, args, variables).map_err(|wrong| Error::Config(Box::new(wrong)))
+}
+
+fn among(
+    names: impl IntoIterator<Item = String>,
+    args: impl IntoIterator<Item = String>,
+    variables: impl Fn(&str) -> Option<String>,
+) -> std::result::Result<Config, Problems> {
+    let (given, file) = flags(args)?;
+    check_variables(names)?;
     let file = file.or_else(|| variables(CONFIG_VARIABLE).filter(|path| !path.is_empty()));
     let config = file.map_or_else(|| Ok(Config::default()), |path| Config::read(Path::new(&path)));
-    let config = config.and_then(|config| config.over(variables)).and_then(|config| take(config, given));
-    config.map_err(|wrong| Error::Config(Box::new(wrong)))
+    take(config?.over(variables)?, given)
 }
 
 type Given = Vec<(&'static Setting, String)>;
@@ -32,7 +42,7 @@ type Given = Vec<(&'static Setting, String)>;
 /// What was given, and the file that was named. A flag that is given twice adds to its list.
 fn flags(args: impl IntoIterator<Item = String>) -> std::result::Result<(Given, Option<String>), Problems> {
     let (mut given, mut file, mut problems) = (Given::new(), None, Problems::new());
-    let mut args = args.into_iter();
+    let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
         let word = arg.strip_prefix("--").unwrap_or_default();
         let (name, inline) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value.to_owned())));
@@ -44,9 +54,14 @@ fn flags(args: impl IntoIterator<Item = String>) -> std::result::Result<(Given, 
             problems.push(unknown(&arg, name));
             continue;
         }
-        let Some(value) = inline.or_else(|| args.next()) else {
+        let value = match setting {
+            _ if inline.is_some() => inline,
+            Some(setting) if setting.is_list() => values(&mut args),
+            _ => args.next(),
+        };
+        let Some(value) = value else {
             problems.push(Problem::new(code::MISSING_ARGUMENT, format!("--{name} needs a value")));
-            break;
+            continue;
         };
         match setting {
             None => file = Some(value),
@@ -59,14 +74,41 @@ fn flags(args: impl IntoIterator<Item = String>) -> std::result::Result<(Given, 
     problems.or((given, file))
 }
 
+/// What stands before the next flag, as a list.
+fn values(args: &mut Peekable<impl Iterator<Item = String>>) -> Option<String> {
+    let values: Vec<String> = std::iter::from_fn(|| args.next_if(|arg| !arg.starts_with('-'))).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
 fn take(mut config: Config, given: Given) -> std::result::Result<Config, Problems> {
+    let typed = |flag: &str| given.iter().any(|(setting, _)| setting.flag == flag);
     let mut problems = Problems::new();
+    problems.extend(config.clear_place(typed("store"), typed("broker")).err());
     for (setting, value) in given {
         if let Err(problem) = setting.set(&mut config, &value) {
             problems.push(Problem { what: format!("--{}: {}", setting.flag, problem.what), ..problem });
         }
     }
     problems.or(config)
+}
+
+impl Config {
+    /// Before `--store` or `--broker` says where the node works: forgets where the file and the environment say that it
+    /// does. A store that is typed takes the place of a broker, and a broker that of a store.
+    ///
+    /// # Errors
+    /// When both are typed.
+    pub fn clear_place(&mut self, store: bool, broker: bool) -> std::result::Result<(), Problem> {
+        if store && broker {
+            let what = "--store and --broker exclude each other: a node is embedded or on a broker, not both";
+            return Err(Problem::new(code::NOT_ALLOWED, what).fix("leave out --store, or --broker"));
+        }
+        if store || broker {
+            self.store = None;
+            self.broker.servers.clear();
+        }
+        Ok(())
+    }
 }
 
 fn unknown(arg: &str, name: &str) -> Problem {
@@ -86,6 +128,62 @@ mod tests {
 
     fn given(line: &str) -> Result<Config> {
         read(line.split_whitespace().map(str::to_owned), |_| None)
+    }
+
+    /// The same over a file, with these variables.
+    fn over(file: &str, variables: &[(&str, &str)], line: &str) -> std::result::Result<Config, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, file).unwrap();
+        let line = line.split_whitespace().map(str::to_owned).chain([format!("--config={}", path.display())]);
+        let variable =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        among(variables.iter().map(|(name, _)| (*name).to_owned()), line, variable)
+    }
+
+    /// `callboard node start` takes them so, and a program said "there is no option diag.echo".
+    #[test]
+    fn a_list_goes_on_to_the_next_flag() {
+        let config = given("--public executive diag.echo --name a --serve diag.echo=4 research.web").unwrap();
+        let public: Vec<_> = config.public.iter().map(|name| name.as_str()).collect();
+        assert_eq!((public, config.name.as_deref()), (vec!["executive", "diag.echo"], Some("a")));
+        let serve: Vec<_> = config.serve.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(serve, [("diag.echo", 4), ("research.web", 0)]);
+        for (line, what) in [
+            ("--serve --name a", "--serve needs a value"),
+            ("--name a b", "there is no option b"),
+            ("--serve=diag.echo executive", "there is no option executive"),
+        ] {
+            let Err(Error::Config(problems)) = given(line) else { panic!("accepted {line}") };
+            let told: Vec<&str> = problems.iter().map(|problem| problem.what.as_str()).collect();
+            assert_eq!(told, [what], "{line}");
+        }
+    }
+
+    /// For once `--store memory` made a file of that name.
+    #[test]
+    fn where_a_node_works_is_what_was_typed_last_of_store_and_broker() {
+        let (store, broker) = ("store = \"file.db\"\n", "[broker]\naddress = \"nats://file:4222\"\n");
+        let exported = [("CALLBOARD_STORE", "exported.db")];
+        let place = |file, variables, line| {
+            let config = over(file, variables, line).unwrap();
+            (config.store.map(|path| path.display().to_string()), config.broker.servers)
+        };
+        let here = |path: &str| (Some(path.to_owned()), Vec::new());
+        assert_eq!(place(store, &[], "--store memory"), (None, Vec::new()));
+        assert_eq!(place(store, &exported, "--store memory"), (None, Vec::new()));
+        assert_eq!(place(broker, &[], "--store typed.db"), here("typed.db"));
+        assert_eq!(place("", &[("CALLBOARD_BROKER", "nats://b")], "--store typed.db"), here("typed.db"));
+        assert_eq!(place(store, &exported, "--broker nats://b"), (None, vec!["nats://b".to_owned()]));
+        let both = over("", &[], "--store typed.db --broker nats://b").unwrap_err();
+        assert!(both.to_string().contains("--store and --broker exclude each other"), "{both}");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_no_setting_of_a_program_either() {
+        let wrong = over("", &[("CALLBOARD_STROE", "x.db"), ("PATH", "/bin")], "").unwrap_err();
+        assert_eq!(wrong.iter().count(), 1, "{wrong}");
+        assert!(wrong.to_string().contains("name it CALLBOARD_STORE"), "{wrong}");
     }
 
     #[test]

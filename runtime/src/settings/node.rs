@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use callboard_agents::llm::ModelConfig;
+use callboard_agents::source;
 use callboard_agents::tool::{AgentConfig, ToolConfig};
 use callboard_broker::code;
 use callboard_broker::id::NodeName;
@@ -29,6 +30,9 @@ mod served;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod variables;
+
+pub use variables::{check_variables, variables};
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -126,6 +130,18 @@ pub struct Limits {
     pub bulkhead: Option<usize>,
 }
 
+impl Limits {
+    /// Within which a team reads documents, and a client sends them.
+    pub fn of_sources(&self) -> source::Limits {
+        let usual = source::Limits::default();
+        source::Limits {
+            files: self.files.unwrap_or(usual.files),
+            file_bytes: self.file_bytes.unwrap_or(usual.file_bytes),
+            ..usual
+        }
+    }
+}
+
 /// Passwords and tokens are not for logs.
 impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -194,12 +210,26 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.flag == flag)
     }
 
+    /// Whether its flag takes several values, up to the next flag.
+    pub fn is_list(&self) -> bool {
+        matches!(self.key, "serve" | "teams" | "public")
+    }
+
     /// Sets it from text, as variables and flags have it. A list in a variable or flag stands in the place of the
-    /// file's.
+    /// file's, and `memory` is how both say that there is no store.
     ///
     /// # Errors
     /// What it takes instead.
     pub fn set(&self, config: &mut Config, text: &str) -> Result<(), Problem> {
+        if self.key == "store" && text == "memory" {
+            config.store = None;
+            return Ok(());
+        }
+        self.set_of_file(config, text)
+    }
+
+    /// The same as a file has it, which says that there is no store by not naming one.
+    fn set_of_file(&self, config: &mut Config, text: &str) -> Result<(), Problem> {
         (self.set)(config, text).map_err(|why| Problem::new(code::BAD_VALUE, why))
     }
 }
@@ -261,9 +291,13 @@ impl Config {
             "broker", "serve", "teams", "public", "limits", "models", "store", "tools", "agents", "mcp", "bulkhead",
             "owner",
         ];
+        // Workflows have them too, but none is without a task.
+        const SHARED: [&str; 2] = ["name", "budget"];
         let (root, _) = toml::de::DeTable::parse_recoverable(text);
-        let has = |key: &str| root.get_ref().contains_key(key);
-        !has("task") && OWN.into_iter().any(has)
+        let root = root.get_ref();
+        let has = |key: &str| root.contains_key(key);
+        let is_shared = |key: &str| SHARED.contains(&key);
+        !has("task") && (OWN.into_iter().any(has) || !root.is_empty() && root.keys().all(|key| is_shared(key.as_ref())))
     }
 
     fn top(&mut self, source: &Source<'_>, root: &mut Table<'_>) {
@@ -328,7 +362,7 @@ impl Config {
     /// Sets one value of a file; whether it could be.
     fn take(&mut self, source: &Source<'_>, place: &[&str], key: &str, value: &str) -> bool {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
-        let Some(Err(problem)) = setting.map(|setting| setting.set(self, value)) else { return true };
+        let Some(Err(problem)) = setting.map(|setting| setting.set_of_file(self, value)) else { return true };
         let problem = Problem { code: code::NOT_ALLOWED, ..problem };
         source.report(Problem { what: format!("`{key}`: {}", problem.what), ..problem }.at(source.place(place)));
         false
@@ -342,10 +376,7 @@ impl Config {
         let (mut config, mut problems) = (self, Problems::new());
         for setting in SETTINGS {
             let Some(value) = variables(setting.variable).filter(|value| !value.is_empty()) else { continue };
-            // `memory` is how the environment says that there is no file.
-            if setting.key == "store" && value == "memory" {
-                config.store = None;
-            } else if let Err(problem) = setting.set(&mut config, &value) {
+            if let Err(problem) = setting.set(&mut config, &value) {
                 let what = format!("{}: {}", setting.variable, problem.what);
                 problems.push(Problem { what, ..problem });
             }

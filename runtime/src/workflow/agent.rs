@@ -188,7 +188,10 @@ impl<'d> Orchestration<'d> {
         .await;
         let outcome = outcome?;
         self.children.insert(id.clone(), outcome.task.clone());
-        self.states.insert(id.clone(), outcome.status);
+        // Nobody but this workflow skips for what became of another task: one that was rejected, or that a circuit kept
+        // from being asked and nothing stood in for, has failed.
+        let stands = if outcome.status == Status::Skipped { Status::Failed } else { outcome.status };
+        self.states.insert(id.clone(), stands);
         if outcome.status == Status::Completed {
             self.publish(&id, &outcome.output).await?;
             self.outputs.insert(id.clone(), outcome.output.value()?);

@@ -13,12 +13,14 @@
 //! | `approval` | tasks that people approve before they start |
 //! | `graph` | what waits for what, and what may start now |
 //! | `builder` | the same from Rust, with types |
+//! | `budgeted` | the budget that a document declares |
 //! | `agent` | the agent that delegates the tasks of a graph |
 //! | `route` | which capability takes a task that is only described |
 //! | `draw` | the graph as text, Mermaid or Graphviz |
 
 mod agent;
 mod approval;
+mod budgeted;
 mod builder;
 mod check;
 mod check_fallback;
@@ -35,6 +37,7 @@ mod template;
 pub use agent::WORKFLOW;
 pub(crate) use agent::service;
 pub use approval::{ApprovalDoc, Silence};
+pub use budgeted::declared_budget;
 pub use builder::{Input, Task, Workflow};
 pub use document::{
     DEFAULT_CONCURRENCY, MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_TASKS, OnFailure, Outputs, RetryDoc, TaskDoc, WorkflowDoc,

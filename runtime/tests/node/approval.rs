@@ -30,7 +30,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 on_every_wing! {
     an_answer_that_is_no_decision_or_does_not_fit_is_refused_where_it_comes_in,
     of_two_decisions_the_first_holds_and_only_those_who_may_decide,
-    what_is_rejected_stands_as_skipped_with_the_reason;
+    what_is_rejected_stands_as_skipped_with_the_reason,
+    a_workflow_of_which_a_task_is_rejected_has_failed;
     embedded: who_waits_for_approval_is_parked_and_what_was_edited_is_done_and_on_record,
     silence_means_what_was_declared,
     a_workflow_declares_it_for_each_task,
@@ -164,6 +165,27 @@ async fn silence_means_what_was_declared(wing: &Wing) {
     let boss = inbox.open(Some("boss")).await.unwrap().remove(0);
     inbox.answer(boss.task.id, json!("approve"), "zoe").await.unwrap();
     assert_eq!(run.outcome().await.unwrap(), "lamp of 0");
+}
+
+async fn a_workflow_of_which_a_task_is_rejected_has_failed(wing: &Wing) {
+    let text = r#"
+        name = "w"
+        [[task]]
+        id = "pay"
+        capability = "test.build"
+        input = { name = "lamp" }
+        approval = { queue = "finance" }
+        [[task]]
+        id = "report"
+        capability = "test.build"
+        input = { name = "{{pay}}" }
+    "#;
+    let node = wing.node().serve(build()).start().await.unwrap();
+    let run = node.submit(WORKFLOW, WorkflowDoc::from_toml("w.toml", text, None).unwrap()).await.unwrap();
+    let question = asked(&node).await;
+    Inbox::of(node.broker()).answer(question, json!({ "reject": "too dear" }), "ann").await.unwrap();
+    let error = run.outcome().await.unwrap_err().to_string();
+    assert!(error.contains("1 of 2 tasks failed: pay (rejected by ann: too dear)"), "{error}");
 }
 
 async fn a_workflow_declares_it_for_each_task(wing: &Wing) {

@@ -1,10 +1,12 @@
 //! Requests and their answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use callboard::broker::dead_letter::Reason;
 use callboard::diag::{ECHO, Echo, echo};
-use callboard::{Capability, Context, Error};
+use callboard::{Capability, Context, Error, NodeBuilder, Result, Topic};
 use tokio::time::Instant;
 
 use crate::kit::*;
@@ -19,6 +21,7 @@ on_every_wing! {
     scaling_a_pool_changes_how_much_runs_at_a_time,
     an_asker_that_goes_away_takes_its_request_along,
     an_ask_ends_at_its_deadline_with_the_best_answer_so_far,
+    a_limit_may_be_as_long_as_a_duration_can,
 }
 
 async fn an_ask_is_answered_and_a_task_is_done(wing: &Wing) {
@@ -150,4 +153,27 @@ async fn an_ask_ends_at_its_deadline_with_the_best_answer_so_far(wing: &Wing) {
     let began = Instant::now();
     assert!(matches!(impatient.await, Err(Error::Deadline { .. })));
     assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
+}
+
+async fn a_limit_may_be_as_long_as_a_duration_can(wing: &Wing) {
+    const LEAD: Capability<u32, String> = Capability::new("test.lead");
+    const NEWS: Topic<u32> = Topic::new("news");
+    async fn lead(ctx: Context, _: u32) -> Result<String> {
+        ctx.broadcast(NEWS, 1).await?;
+        ctx.tell(SHOUT, "told".into()).deadline(Duration::MAX).await?;
+        Ok(ctx.ask(SHOUT, "asked".into()).deadline(Duration::MAX).await?)
+    }
+    let heard = Arc::new(AtomicU32::new(0));
+    let hears = heard.clone();
+    let hearing = COUNT.by_fn(|_ctx, n: u32| async move { Ok(n) }).deadline(Duration::MAX);
+    let hearing = hearing.hears(NEWS, move |_ctx, n| {
+        hears.fetch_add(n, Ordering::SeqCst);
+        async { Ok(()) }
+    });
+    let services = [LEAD.by_fn(lead).deadline(Duration::MAX), SHOUT.by_fn(shout).deadline(Duration::MAX), hearing];
+    let node = services.into_iter().fold(wing.node(), NodeBuilder::serve).start().await.unwrap();
+    assert_eq!(node.ask(LEAD, 0).deadline(Duration::MAX).await.unwrap(), "ASKED");
+    let run = node.submit(LEAD, 0).timeout(Duration::MAX).await.unwrap();
+    assert_eq!(run.outcome().await.unwrap(), "ASKED");
+    until("it is heard", async || heard.load(Ordering::SeqCst) == 2).await;
 }

@@ -28,12 +28,14 @@ on_every_wing! {
     an_answer_that_took_more_than_there_was_is_kept_and_is_the_last,
     an_agent_cannot_write_the_account,
     a_child_is_not_given_what_is_counted_for_the_run,
+    a_child_with_less_time_than_its_run_does_not_end_the_run,
     a_node_has_a_budget_for_what_is_submitted_through_it;
     embedded: when_the_wall_time_is_over_the_whole_tree_is_and_says_so,
 }
 
 const BOMB: Capability<u32, u32> = Capability::new("budget.bomb");
 const NEXT: Capability<u32, u32> = Capability::new("budget.next");
+const LEAD: Capability<u32, u32> = Capability::new("budget.lead");
 
 fn tasks(limit: u64) -> Budget {
     Budget { tasks: Some(limit), depth: Some(1_000), ping_pong: Some(1_000), ..Budget::default() }
@@ -349,6 +351,22 @@ async fn when_the_wall_time_is_over_the_whole_tree_is_and_says_so(wing: &Wing) {
     }
     let statuses = statuses(&node).await;
     assert!(!statuses.contains(&Status::Completed) && statuses.len() == 4, "{statuses:?}");
+}
+
+async fn a_child_with_less_time_than_its_run_does_not_end_the_run(wing: &Wing) {
+    async fn lead(ctx: Context, n: u32) -> Result<u32> {
+        Ok(ctx.delegate(NEXT, n).deadline(Duration::from_millis(300)).await?)
+    }
+    async fn top(ctx: Context, n: u32) -> Result<u32> {
+        // Not tried again: what became of the first attempt is what this is about.
+        let error = ctx.delegate(LEAD, n).retry(1).await.unwrap_err();
+        assert_ne!(error.code(), code::EXHAUSTED, "{error}");
+        Ok(n)
+    }
+    let endless = NEXT.by_fn(|_ctx: Context, _: u32| std::future::pending::<Result<u32>>());
+    let node = wing.node().serve(BOMB.by_fn(top)).serve(LEAD.by_fn(lead)).serve(endless).start().await.unwrap();
+    let budget = Budget { wall_ms: Some(20 * 60_000), ..Budget::default() };
+    assert_eq!(node.submit(BOMB, 3).budget(budget).await.unwrap().outcome().await.unwrap(), 3);
 }
 
 async fn a_node_has_a_budget_for_what_is_submitted_through_it(wing: &Wing) {

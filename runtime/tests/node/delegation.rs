@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use callboard::broker::budget::Budget;
-use callboard::broker::faulty::{self, Faults};
+use callboard::broker::faulty::{self, Faults, Weather};
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::payload::Payload;
 use callboard::broker::task::{Status, Task};
@@ -26,8 +26,10 @@ on_every_wing! {
     the_trace_of_a_task_goes_on_in_its_children,
     a_loop_over_a_group_writes_while_others_of_it_are_still_begun,
     a_loop_over_a_group_delegates_though_the_group_is_wider_than_its_task,
-    a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it;
-    embedded: a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
+    a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it,
+    a_group_that_is_cancelled_begins_no_child_that_waits_for_a_place;
+    embedded: a_dropped_child_is_cancelled_when_the_store_is_there_again,
+    a_step_that_is_dropped_half_way_does_not_take_the_log_from_the_attempt,
 }
 
 /// Waits until nothing is at work and the tasks stand so: children are cancelled after the outcome of their parent.
@@ -95,9 +97,15 @@ async fn a_loop_over_a_group_delegates_though_the_group_is_wider_than_its_task(w
 }
 
 async fn a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it(wing: &Wing) {
-    const LEAD: Capability<u64, u64> = Capability::new("test.lead");
-    async fn lead(ctx: Context, ms: u64) -> Result<u64> {
-        let mut group = ctx.delegate_all(WAIT, [ms]);
+    const LEAD: Capability<Option<u64>, u64> = Capability::new("test.lead");
+    async fn lead(ctx: Context, hedge: Option<u64>) -> Result<u64> {
+        let ms = 2_000;
+        let mut group = ctx.group();
+        let child = ctx.delegate(WAIT, ms);
+        group.add(match hedge {
+            Some(after) => child.hedge(Duration::from_millis(after)),
+            None => child,
+        });
         // The child has begun when it is left alone.
         let begun = Duration::from_millis(ms / 2);
         assert!(tokio::time::timeout(begun, group.next()).await.is_err());
@@ -106,9 +114,29 @@ async fn a_child_that_has_ended_keeps_no_place_though_nobody_has_polled_for_it(w
     }
     let node = wing.node().serve(LEAD.by_fn(lead)).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
     let narrow = Budget { width: Some(1), ..Budget::default() };
-    let run = node.submit(LEAD, 2_000).budget(narrow).await.unwrap();
-    let outcome = tokio::time::timeout(Duration::from_secs(60), run.outcome()).await;
-    assert_eq!(outcome.expect("it does not stand still").unwrap(), 2_001);
+    for hedge in [None, Some(10_000), Some(500)] {
+        let run = node.submit(LEAD, hedge).budget(narrow).await.unwrap();
+        let outcome = tokio::time::timeout(Duration::from_secs(60), run.outcome()).await;
+        assert_eq!(outcome.expect("it does not stand still").unwrap(), 2_001, "{hedge:?}");
+    }
+}
+
+/// The one that has its place is still on its way to the store.
+async fn a_group_that_is_cancelled_begins_no_child_that_waits_for_a_place(wing: &Wing) {
+    const LEAD: Capability<u64, usize> = Capability::new("test.lead");
+    async fn lead(ctx: Context, ms: u64) -> Result<usize> {
+        let mut group = ctx.delegate_all(WAIT, [ms, ms, ms]);
+        assert!(tokio::time::timeout(Duration::from_millis(5), group.next()).await.is_err());
+        let ended = group.cancel_all().await;
+        Ok(ended.iter().filter(|one| matches!(one, Err(Error::Cancelled { .. }))).count())
+    }
+    let slow = Faults { delay: Duration::from_millis(20), ..Faults::reordering(7) };
+    let node = Node::over(faulty::wrap(wing.broker(), slow)).name("n");
+    let node = node.serve(LEAD.by_fn(lead)).serve(WAIT.by_fn(wait).concurrency(8)).start().await.unwrap();
+    let narrow = Budget { width: Some(1), ..Budget::default() };
+    let run = node.submit(LEAD, 60_000).budget(narrow).await.unwrap();
+    assert_eq!(run.outcome().await.unwrap(), 3);
+    stand(&node, &[Status::Completed, Status::Cancelled]).await;
 }
 
 /// A pool of one, nested five deep: each parent must leave its slot to its child.
@@ -191,6 +219,27 @@ async fn a_delegation_that_is_dropped_half_way_leaves_no_child_at_work(wing: &Wi
         Ok(n)
     }
     let node = wing.node().serve(COUNT.by_fn(impatient)).serve(WAIT.by_fn(wait)).start().await.unwrap();
+    assert_eq!(node.submit(COUNT, 5).await.unwrap().outcome().await.unwrap(), 5);
+    stand(&node, &[Status::Completed, Status::Cancelled]).await;
+}
+
+async fn a_dropped_child_is_cancelled_when_the_store_is_there_again(wing: &Wing) {
+    let (broker, line) = faulty::wrap_switched(wing.broker(), Faults::reordering(1));
+    line.set(Weather::Fair);
+    let impatient = COUNT.by_fn(move |ctx: Context, n: u32| {
+        let line = line.clone();
+        async move {
+            let mut child = ctx.delegate(WAIT, 3_600_000).key("child").into_future();
+            let waited = tokio::time::timeout(Duration::from_millis(100), &mut child).await;
+            assert!(waited.is_err(), "it is at work");
+            line.set(Weather::Cut);
+            drop(child);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            line.set(Weather::Fair);
+            Ok(n)
+        }
+    });
+    let node = Node::over(broker).name("n").serve(impatient).serve(WAIT.by_fn(wait)).start().await.unwrap();
     assert_eq!(node.submit(COUNT, 5).await.unwrap().outcome().await.unwrap(), 5);
     stand(&node, &[Status::Completed, Status::Cancelled]).await;
 }

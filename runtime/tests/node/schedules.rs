@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use callboard::broker::task::Status;
+use callboard::broker::tasks::TaskFilter;
 use callboard::schedule::{Schedule, Schedules, When};
+use callboard::workflow::{WORKFLOW, WorkflowDoc};
 use callboard::{Context, Service, json};
 use tokio::time::Instant;
 
@@ -16,6 +18,7 @@ on_every_wing! {
     a_node_submits_each_tick_at_its_time,
     a_schedule_that_is_changed_is_heeded_at_once,
     what_came_due_while_no_node_ran_is_made_up_for,
+    what_is_submitted_has_the_budget_of_its_document_and_of_the_node,
 }
 
 type Times = Arc<Mutex<Vec<u64>>>;
@@ -76,4 +79,21 @@ async fn what_came_due_while_no_node_ran_is_made_up_for(wing: &Wing) {
     assert_eq!(times.lock().unwrap().len(), 1, "one stands for all that were missed");
     let stands = node.schedules().list().await.unwrap().remove(0);
     assert_eq!((stands.fired, stands.skipped, stands.input), (1, 4, json!(7).into()));
+}
+
+async fn what_is_submitted_has_the_budget_of_its_document_and_of_the_node(wing: &Wing) {
+    let (service, _times) = noting();
+    let node = wing.node().budget("tasks=9,steps=20".parse().unwrap()).serve(service).start().await.unwrap();
+    let task = json!([{ "id": "a", "capability": "test.count", "input": 1 }]);
+    let doc: WorkflowDoc =
+        serde_json::from_value(json!({ "name": "w", "budget": { "tasks": 3 }, "task": task })).unwrap();
+    let schedules = node.schedules();
+    schedules.add(Schedule::new("flow", WORKFLOW, doc, When::every(HOUR))).await.unwrap();
+    schedules.add(Schedule::new("count", COUNT, 1, When::every(HOUR))).await.unwrap();
+    tokio::time::sleep(HOUR + HOUR / 2).await;
+    let mut found = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
+    found.retain(|view| view.task.parent.is_none());
+    found.sort_by(|a, b| a.task.id.as_str().cmp(b.task.id.as_str()));
+    let budgets: Vec<_> = found.iter().map(|view| (view.task.budget.tasks, view.task.budget.steps)).collect();
+    assert_eq!(budgets, [(Some(9), Some(20)), (Some(3), Some(20))]);
 }

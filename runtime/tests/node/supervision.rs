@@ -14,6 +14,7 @@ on_every_wing! {
     an_agent_that_keeps_crashing_takes_its_node_down_with_a_reason,
     an_agent_that_does_not_start_keeps_its_node_from_starting,
     an_agent_that_does_not_start_again_is_tried_again_until_it_does,
+    what_panics_while_it_is_dropped_is_tried_again_as_often_as_its_task_says,
 }
 
 async fn a_fatal_failure_answers_and_has_the_agent_rebuilt(wing: &Wing) {
@@ -107,6 +108,31 @@ async fn an_agent_that_does_not_start_again_is_tried_again_until_it_does(wing: &
     let kept = node.ask(SHOUT, "kept".into()).await;
     assert_eq!(kept.unwrap(), "kept", "a queue outlives the cell, and waits for the next one");
     assert_eq!(node.tree().root.find("n/agents/text.shout/#1").unwrap().starts, 4);
+}
+
+async fn what_panics_while_it_is_dropped_is_tried_again_as_often_as_its_task_says(wing: &Wing) {
+    struct Breaks;
+    impl Drop for Breaks {
+        fn drop(&mut self) {
+            panic!("nothing can be put away");
+        }
+    }
+    let runs = Arc::new(AtomicU32::new(0));
+    let counts = runs.clone();
+    let service = COUNT.by_fn(move |_ctx, n: u32| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let _breaks = Breaks;
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            Ok(n)
+        }
+    });
+    let node = wing.node().serve(service).start().await.unwrap();
+    let run = node.submit(COUNT, 0).timeout(Duration::from_millis(100)).retry(2).await.unwrap();
+    let failed = run.outcome().await.unwrap_err().to_string();
+    assert!(failed.contains("panicked while it was being dropped"), "{failed}");
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    assert_eq!(dead(&node).await.len(), 1);
 }
 
 /// A handler that never yields cannot be dropped. Its cell is replaced all the same, its task goes to the next one, what

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use callboard::broker::budget::Budget;
 use callboard::broker::events::EventFilter;
+use callboard::broker::id::TaskId;
 use callboard::broker::task::Status;
 use callboard::broker::tasks::TaskFilter;
 use callboard::diag::{ECHO, Echo, Echoed, echo};
+use callboard::door::{Desk, Order};
 use callboard::workflow::{WORKFLOW, WorkflowDoc};
 use callboard::{Capability, Error, Node, Value, Workflow, json, payload};
 use tokio::time::Instant;
@@ -35,7 +38,9 @@ on_every_wing! {
     a_task_that_is_only_described_goes_to_the_first_that_takes_it_and_the_choice_is_recorded,
     a_result_is_where_the_other_agents_of_the_run_find_it,
     a_graph_that_cannot_run_is_refused_with_all_that_is_wrong,
-    a_task_that_may_be_skipped_leaves_null_in_its_fields_too;
+    a_task_that_may_be_skipped_leaves_null_in_its_fields_too,
+    a_document_that_is_submitted_has_the_budget_that_it_declares,
+    at_a_door_a_document_can_only_have_less;
     embedded: a_task_starts_when_its_own_dependencies_end_and_not_in_waves,
     a_workflow_goes_on_on_another_node_and_repeats_nothing,
 }
@@ -185,4 +190,52 @@ async fn a_task_that_may_be_skipped_leaves_null_in_its_fields_too(wing: &Wing) {
     );
     let result = node.submit(WORKFLOW, doc).await.unwrap().outcome().await.unwrap();
     assert_eq!(result, json!([null, "without "]));
+}
+
+/// The budget of a root.
+async fn budget(node: &Node, run: &str) -> Budget {
+    let root = TaskId::parse(run).unwrap();
+    node.broker().tasks.get(vec![root]).await.unwrap().remove(0).unwrap().task.budget
+}
+
+fn tight() -> WorkflowDoc {
+    document(
+        r#"
+        name = "tight"
+        budget = { tasks = 1, steps = 500, depth = 9000 }
+        [[task]]
+        id = "a"
+        capability = "diag.echo"
+        input = { text = "x" }
+        [[task]]
+        id = "b"
+        capability = "diag.echo"
+        input = { text = "{{a.text}}" }
+        "#,
+    )
+}
+
+async fn a_document_that_is_submitted_has_the_budget_that_it_declares(wing: &Wing) {
+    let node = wing.node().budget("tasks=9,tokens=7".parse().unwrap()).serve(echo()).start().await.unwrap();
+    let run = node.submit(WORKFLOW, tight()).await.unwrap();
+    let declared = budget(&node, run.id()).await;
+    assert_eq!((declared.tasks, declared.steps, declared.tokens), (Some(1), Some(500), Some(7)));
+    let error = run.outcome().await.unwrap_err();
+    assert!(error.to_string().contains("1 tasks"), "{error}");
+    let run = node.submit(WORKFLOW, tight()).budget(Budget { tasks: Some(2), ..Budget::default() }).await.unwrap();
+    assert_eq!(budget(&node, run.id()).await, Budget { tasks: Some(2), ..declared }, "its caller may set more");
+    assert_eq!(run.outcome().await.unwrap()["text"], "x");
+}
+
+async fn at_a_door_a_document_can_only_have_less(wing: &Wing) {
+    let node = wing.node().budget("tasks=9,steps=20".parse().unwrap()).serve(echo()).start().await.unwrap();
+    let desk = Desk::of(&node, &[WORKFLOW.id()]).unwrap();
+    let body = serde_json::to_value(tight()).unwrap();
+    let limit = Duration::from_secs(600);
+    let order = Order { capability: WORKFLOW.id(), body, described: "x".into(), limit };
+    let _visit = desk.begin(order).await.unwrap();
+    let found = node.broker().tasks.list(TaskFilter::default()).await.unwrap();
+    let root = found.into_iter().find(|view| view.task.parent.is_none()).unwrap().task;
+    let Budget { tasks, steps, depth, .. } = root.budget;
+    assert_eq!((tasks, steps, depth), (Some(1), Some(20), Some(callboard::broker::budget::DEFAULT_DEPTH)));
 }

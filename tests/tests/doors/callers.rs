@@ -246,3 +246,23 @@ async fn a_door_that_closes_tells_its_callers_and_the_run_goes_on() {
     assert_eq!(view.status, Status::InProgress);
     assert_eq!(TaskId::root(&RunId::parse(run.as_str()).unwrap()), run, "its name is in the answer's id");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_bodies_are_read_at_once_than_there_are_places() {
+    let place = Place::open(|options| Options { at_once: 1, ..options }).await;
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": { "id": "none" } });
+    let whole = post(&call).replace("/v1/chat/completions", "/a2a/diag-echo");
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    let mut slow = place.connect().await;
+    slow.write_all(format!("{head}\r\nExpect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
+    // Said when its body is waited for.
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    let refused = place.says(&whole).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("CB0001")), "{refused:?}");
+    assert!(refused.head.contains("retry-after: 5"), "{refused:?}");
+    slow.write_all(body.as_bytes()).await.unwrap();
+    assert_eq!(read(slow).await.json()["error"]["code"], -32001);
+    assert_eq!(place.says(&whole).await.json()["error"]["code"], -32001, "its place is free again");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callboard::{Error, Node, diag};
+use callboard::{Capability, Context, Error, Node, Result, Stateful, StatefulAgent, diag, stateful};
 use callboard_broker::id::NodeName;
 use callboard_broker::nats::service;
 use callboard_tests::nats::Server;
@@ -88,4 +88,35 @@ async fn a_size_that_is_put_into_the_bucket_by_hand_is_taken() {
     let again = self::node(&server, "b").await;
     assert_eq!(slots(&again), 5);
     again.shutdown().await.unwrap();
+}
+
+/// Serves two capabilities with the same workers.
+struct Both;
+
+const ONE: Capability<String, u32> = Capability::new("both.one");
+const OTHER: Capability<String, u32> = Capability::new("both.other");
+
+impl Stateful for Both {
+    type State = u32;
+}
+
+impl StatefulAgent<String, u32> for Both {
+    async fn handle(&self, _ctx: Context, visits: &mut u32, _: String) -> Result<u32> {
+        *visits += 1;
+        Ok(*visits)
+    }
+}
+
+#[tokio::test]
+async fn a_pool_of_two_capabilities_has_the_size_that_is_asked_for_either() {
+    let server = Server::start();
+    let link = link(&server).await;
+    for (entry, workers) in [("both-one", 5), ("both-other", 7)] {
+        link.client.request(format!("$KV.cb_shared.pool.{entry}"), workers.to_string().into()).await.unwrap();
+        let both = stateful(Both).on_key(ONE, String::clone).on_key(OTHER, String::clone).service();
+        let node = Node::on(server.url()).name("a").serve(both.workers(2)).start().await.unwrap();
+        let pools: Vec<_> = node.agents().into_iter().map(|(_, figures)| figures["workers"].clone()).collect();
+        assert!(pools.contains(&json!(workers)), "{entry}: {pools:?}");
+        node.shutdown().await.unwrap();
+    }
 }

@@ -251,6 +251,23 @@ fn the_files_are_what_the_script_prints() {
     }
 }
 
+/// Every node serves `workflow`, so a node that may serve a list of capabilities may serve that too, named or not.
+#[test]
+fn a_node_may_serve_workflows_whatever_else_it_may() {
+    let printed = |capabilities: &[&str]| {
+        let said = Command::new(deployed("role")).args(["node", "c"]).args(capabilities).output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    for listed in [&["research.web"][..], &["research.web", "workflow"], &["workflow", "research.web"]] {
+        let lines = printed(listed);
+        for granted in ["NEXT.CB_TASKS.cap-workflow-normal\"", "\"cb.v1.req.workflow\"", "cap-research-web-bulk\""] {
+            assert_eq!(lines.matches(granted).count(), 1, "{listed:?}: {granted}");
+        }
+    }
+    // Without a list it may serve all, and no queue is named.
+    assert!(!printed(&[]).contains("workflow"));
+}
+
 #[test]
 fn nobody_may_be_named_so_that_it_gets_more() {
     let refused = |arguments: &[&str]| {

@@ -128,8 +128,7 @@ impl Chain<'_> {
 
     async fn ended(&self, order: Order) -> Result<Outcome> {
         let place = self.host.place(&order.capability).await?;
-        let child = self.host.delegate(order).await?;
-        self.manner.began.note(&child);
+        let child = self.manner.began.delegate(self.host, order).await?;
         let live = Live::new(self.host, child.clone());
         let outcome = self.host.outcome_in(child, place).await;
         live.ended();

@@ -215,7 +215,8 @@ impl NatsMessages {
         let said = link.request(&subject, None, text.into());
         let _ = tokio::time::timeout(FAREWELL, said).await;
         let _ = self.exchange.tell_served().await;
-        let _ = link.client.flush().await;
+        // Of a server that is away nobody knows when it is back.
+        let _ = tokio::time::timeout(FAREWELL, link.client.flush()).await;
     }
 
     /// The nodes that are there, by name, but for this one.

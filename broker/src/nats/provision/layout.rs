@@ -200,16 +200,46 @@ pub(crate) fn join() -> Value {
     })
 }
 
-/// A stream without its bounds, which are its operator's choice.
+/// What of a stream is its operator's choice.
+fn bounds(stream: &Value) -> impl Iterator<Item = &'static str> + use<> {
+    // In the queue it is no bound: one message a task is what makes a submission known.
+    let each = (stream["retention"] != "workqueue").then_some("max_msgs_per_subject");
+    ["num_replicas", "max_msgs", "max_bytes", "max_age", "duplicate_window", "compression"].into_iter().chain(each)
+}
+
+/// A stream without its bounds.
 pub(crate) fn without_bounds(mut stream: Value) -> Value {
-    let is_queue = stream["retention"] == "workqueue";
-    if let Some(config) = stream.as_object_mut() {
-        for bound in ["num_replicas", "max_msgs", "max_bytes", "max_age", "duplicate_window", "compression"] {
-            config.remove(bound);
-        }
-        // In the queue it is no bound: one message a task is what makes a submission known.
-        if !is_queue {
-            config.remove("max_msgs_per_subject");
+    for bound in bounds(&stream) {
+        stream.as_object_mut().and_then(|config| config.remove(bound));
+    }
+    stream
+}
+
+/// Which bounds of a layout were asked for by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// How many copies.
+    pub replicas: bool,
+    /// How long facts are kept.
+    pub event_days: bool,
+}
+
+/// A stream that is there already as `found`, with the bounds that it has where no others were asked for.
+pub(crate) fn keeping(mut stream: Value, found: &Value, asked: Asked) -> Value {
+    let is_events = stream["name"] == names::EVENTS;
+    for bound in bounds(&stream) {
+        let is_asked = match bound {
+            "num_replicas" => asked.replicas,
+            "max_age" => asked.event_days && is_events,
+            // Below zero, or none: without bound.
+            "max_bytes" => found[bound].as_i64().is_some_and(|has| has > 0 && stream[bound].as_i64() > Some(has)),
+            _ => false,
+        };
+        let Some(config) = stream.as_object_mut().filter(|_| !is_asked) else { continue };
+        match &found[bound] {
+            // What the server leaves out is its zero.
+            Value::Null => drop(config.remove(bound)),
+            has => drop(config.insert(bound.to_owned(), has.clone())),
         }
     }
     stream

@@ -11,8 +11,8 @@ mod proof;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use layout::Layout;
 pub(crate) use layout::in_memory;
+pub use layout::{Asked, Layout};
 pub use monitor::MONITOR;
 pub(crate) use proof::demand;
 pub use proof::{Durability, PROOF, Proof, durability, prove};
@@ -65,6 +65,28 @@ pub async fn provision(link: &Link, layout: &Layout) -> Result<Report> {
         let name = name_of(&config);
         let made = ensure(link, &name, &config).await?;
         streams.push((name, made));
+    }
+    join(link).await?;
+    until_derived(link).await?;
+    Ok(Report { server, streams })
+}
+
+/// As [`provision`], but streams that are there keep their bounds, which are their operator's choice, except for those
+/// that were asked for by name. Fewer bytes than the layout has are raised to that: a stream may have been made
+/// [smaller](Made::Smaller) for want of room.
+///
+/// # Errors
+/// As [`provision`].
+pub async fn refresh(link: &Link, layout: &Layout, asked: Asked) -> Result<Report> {
+    let server = check_version(link)?;
+    let mut streams = Vec::new();
+    for config in layout.streams() {
+        let name = name_of(&config);
+        let config = match info(link, &name).await? {
+            Some(found) => layout::keeping(config, &found, asked),
+            None => config,
+        };
+        streams.push((name.clone(), ensure(link, &name, &config).await?));
     }
     join(link).await?;
     until_derived(link).await?;

@@ -5,6 +5,8 @@
 //! an id by which the server drops the second one. A conflict after a doubt is resolved by who wrote what follows the
 //! expected version.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
@@ -17,6 +19,8 @@ use crate::state::{Expect, Put, Scope, StateEntry, Write};
 
 /// How often a write is tried against others that come between.
 const TRIES: usize = 64;
+/// The wait for a replica that has not heard of what the leader met: 0.64 s in all.
+const PAUSE: Duration = Duration::from_millis(10);
 /// What the server's limit of a message leaves for headers and the subject.
 const HEADROOM: usize = 4_096;
 /// State of a run up to this size stands in its message, for every tool: 32 KiB.
@@ -102,18 +106,30 @@ impl StateRoom {
                     tracing::warn!(key = %write.key, error = %error, "whether a write was stored is not known");
                     return Ok(Put::Unknown);
                 }
+                // It tells of this message only, and an earlier one may have been stored.
+                Err(refusal) if in_doubt => {
+                    let error = refusal.into_error("shared state");
+                    tracing::warn!(key = %write.key, %error, "whether a write was stored is not known");
+                    return Ok(Put::Unknown);
+                }
                 Err(refusal) => return Err(refusal.into_error("shared state")),
             }
             if in_doubt {
                 match self.after(&pending, expected.unwrap_or(0)).await {
                     Ok(After::This(seq)) => return Ok(self.applied(seq)),
                     Ok(After::Another) => in_doubt = false,
-                    Ok(After::Nothing) => looks = false,
+                    Ok(After::Nothing) => {
+                        looks = false;
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     Err(_) => return Ok(Put::Unknown),
                 }
             }
         }
-        Err(Error::Busy { to: format!("{}", write.key).into(), retry_after: std::time::Duration::from_millis(100) })
+        if in_doubt {
+            return Ok(Put::Unknown);
+        }
+        Err(Error::Busy { to: format!("{}", write.key).into(), retry_after: Duration::from_millis(100) })
     }
 
     fn applied(&self, seq: u64) -> Put {

@@ -47,7 +47,7 @@ impl Room {
         match failure {
             None => Ok(brood),
             Some(error) => {
-                self.withdraw(brood).await;
+                self.withdraw(brood, &error).await;
                 Err(error)
             }
         }
@@ -78,8 +78,12 @@ impl Room {
         Ok(fresh)
     }
 
-    /// Takes children back whose record could not be written.
-    pub(super) async fn withdraw(&self, brood: Brood) {
+    /// Takes children back whose record could not be written for this reason. Not when it may have been written, nor when
+    /// another attempt took over: that one may want them, and trusts the messages that it found.
+    pub(super) async fn withdraw(&self, brood: Brood, why: &Error) {
+        if !is_certain(why) {
+            return;
+        }
         for (child, queued) in brood.fresh {
             let Some((seq, _)) = queued else { continue };
             if let Err(error) = self.link.delete(names::TASKS, seq).await {
@@ -113,5 +117,24 @@ impl Room {
         let end = EndMark { writer: mark.clone(), lease: 0, key: task.key.clone() };
         let body = end_document(&outcome, &end)?;
         self.append_record(&task.id, outcome.status.as_str(), seq, body, &mark).await.map(drop)
+    }
+}
+
+/// Whether nobody wants what could not be recorded for this reason.
+fn is_certain(why: &Error) -> bool {
+    !matches!(why, Error::Replaced | Error::Unknown { .. } | Error::Unavailable { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_taken_back_only_when_nobody_can_want_them() {
+        let what = "a record".to_owned();
+        let unsure = [Error::Replaced, Error::unavailable("a server"), Error::Unknown { what: what.clone().into() }];
+        assert!(unsure.iter().all(|why| !is_certain(why)));
+        let certain = [Error::decode("a task"), Error::Denied { who: "n".into(), what: what.into() }];
+        assert!(certain.iter().all(is_certain));
     }
 }

@@ -78,6 +78,7 @@ impl Room {
             notices: self.link.notices(),
             turn: 0,
             owed: false,
+            told: String::new(),
         };
         let working = tokio::spawn(work.run()).abort_handle();
         desks.insert(capability.clone(), Arc::new(Desk { line: line.clone(), working }));
@@ -99,6 +100,8 @@ struct Clerk {
     turn: u64,
     /// Whether it was the turn of bulk while nobody had room for it.
     owed: bool,
+    /// Why tasks could not be pulled, as it was told last. What goes on is told once.
+    told: String,
 }
 
 impl Clerk {
@@ -116,6 +119,7 @@ impl Clerk {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
+            self.told.clear();
             drop(room);
             self.stand_by().await;
         }
@@ -380,7 +384,11 @@ impl Clerk {
     }
 
     fn fail(&mut self, error: &Error) {
-        tracing::warn!(capability = %self.capability, %error, "tasks cannot be pulled");
+        let why = error.to_string();
+        if self.told != why {
+            tracing::warn!(capability = %self.capability, %error, "tasks cannot be pulled");
+            self.told = why;
+        }
         self.pulls.iter_mut().for_each(Pull::forget);
         // What is forbidden stays so; anything else may be over before their time is.
         let at_once = matches!(error, Error::Denied { .. });

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::facts::{self, Stood};
 use crate::id::{RunId, TaskId};
 use crate::nats::names;
-use crate::nats::record::{EndMark, Story, end_document, parse_subject};
+use crate::nats::record::{EndMark, Story, end_document, ending, parse_subject};
 use crate::queue::Spent;
 use crate::suspect;
 use crate::task::{Entry, Outcome, Status, Task};
@@ -46,6 +46,12 @@ impl Room {
             self.link.delete(names::TASKS, queued).await?;
         }
         Ok(true)
+    }
+
+    /// Whether a task has its outcome, by what the leader knows: it is the last record of a task.
+    pub(super) async fn has_ended(&self, task: &TaskId) -> Result<bool> {
+        let (_, subject) = self.link.newest(names::RUNS, &names::records(task)).await?;
+        Ok(parse_subject(&subject).is_some_and(|(_, kind)| ending(kind).is_some()))
     }
 
     async fn write_end(&self, task: &Task, outcome: &Outcome, last: u64) -> Result<Appended> {

@@ -3,6 +3,7 @@
 //! The outcome is acknowledged only when nobody waits for it any more, or who does stands in the queue again; a node that
 //! dies on the way leaves it to the next.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -121,16 +122,30 @@ impl Room {
             return Ok(true);
         }
         if parse_subject(&subject).is_some_and(|(_, kind)| ending(kind).is_some()) {
-            return self.wake_heirs(&task).await;
+            return self.wake_heirs(&task, &parent, parked).await;
         }
         self.wake(&self.newest_glance(&parent).await?, &task).await
     }
 
-    /// Its parent was retried, and a later generation of it may wait for the same child.
-    async fn wake_heirs(&self, task: &TaskId) -> Result<bool> {
+    /// Its parent has ended: if it was retried, a later generation of it may wait for the same child. A run that is
+    /// cancelled brings as many ends as it has tasks, so nothing is read here but what is `parked`, up to that record.
+    async fn wake_heirs(&self, task: &TaskId, parent: &TaskId, parked: u64) -> Result<bool> {
+        let records = self.link.all(names::RUNS, &names::parked_of(&task.run()), 1).await?;
+        // A copy that is behind does not know yet who waits.
+        if records.last().is_none_or(|newest| newest.seq < parked) {
+            return Ok(false);
+        }
+        let mut waits: HashMap<TaskId, bool> = HashMap::new();
+        for raw in &records {
+            if let Some((id, _)) = parse_subject(&raw.subject) {
+                waits.insert(id, Story::read([raw]).parked.is_some_and(|on| on.contains(task)));
+            }
+        }
         let mut all = true;
-        for story in self.run_stories(&task.run()).await?.into_values() {
-            all &= self.wake(&story, task).await?;
+        for (heir, _) in waits.iter().filter(|(id, waits)| **waits && *id != parent) {
+            if !self.has_ended(heir).await? {
+                all &= self.wake(&self.newest_glance(heir).await?, task).await?;
+            }
         }
         Ok(all)
     }

@@ -25,8 +25,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const REST: u32 = 50;
 /// The longest that it is left alone, which is how late the end of a parked task may be seen.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// Queue messages read in one look.
+/// Messages read in one look.
 const PAGE: usize = 256;
+/// Looks for what was ever parked until the queue is looked at again: a process that begins has all of it before it.
+const PAGES: usize = 4;
+/// Parked tasks past their deadline that are looked at until the queue is looked at again: most have ended long ago.
+const ASIDES: usize = 64;
 /// How often an expiry may find that somebody has just written.
 const TRIES: usize = 8;
 
@@ -134,32 +138,23 @@ async fn sweep(room: Weak<Room>) {
         if let Err(error) = at.note_deadlines(&mut deadlines).await {
             tracing::debug!(%error, "the queue could not be looked at");
         }
+        at.expire_queued(&mut deadlines).await;
         let began = Instant::now();
+        let mut more = false;
         if began >= look_aside {
-            let looked = at.note_aside(&mut aside).await;
-            look_aside = Instant::now() + rest(looked.is_ok().then(|| began.elapsed()));
-            if let Err(error) = looked {
-                tracing::debug!(%error, "parked tasks could not be looked at");
+            match at.note_aside(&mut aside).await {
+                Ok(true) => more = true,
+                Ok(false) => look_aside = Instant::now() + rest(Some(began.elapsed())),
+                Err(error) => {
+                    look_aside = Instant::now() + rest(None);
+                    tracing::debug!(%error, "parked tasks could not be looked at");
+                }
             }
         }
-        let now = at.now();
-        while let Some(seq) = aside.due(now) {
-            if let Err(error) = at.expire_parked(seq).await {
-                tracing::warn!(seq, %error, "a parked task past its deadline could not be ended");
-                aside.later(now + crate::clock::millis(SWEEP_EVERY), seq);
-                break;
-            }
-        }
-        while let Some((task, seq)) = deadlines.due(now) {
-            if let Err(error) = at.expire(&task, seq).await {
-                tracing::warn!(%task, %error, "a task past its deadline could not be ended");
-                deadlines.later(now + crate::clock::millis(SWEEP_EVERY), task, seq);
-                break;
-            }
-        }
+        at.expire_aside(&mut aside).await;
         let next =
             deadlines.next().into_iter().chain(aside.next()).min().map(|deadline| at.link.clock.instant(deadline));
-        let far = Instant::now() + SWEEP_EVERY;
+        let far = Instant::now() + if more { Duration::ZERO } else { SWEEP_EVERY };
         let next = next.map_or(far, |next| next.min(far));
         tokio::select! {
             () = at.queued_here.notified() => {}
@@ -190,15 +185,40 @@ impl Room {
         }
     }
 
-    async fn note_aside(&self, aside: &mut Aside) -> Result<()> {
-        loop {
+    /// Whether there is more to note.
+    async fn note_aside(&self, aside: &mut Aside) -> Result<bool> {
+        for _ in 0..PAGES {
             let page = self.link.page(names::RUNS, names::PARKED, aside.read_from(), PAGE).await?;
             let more = page.last().is_some_and(|raw| raw.pending > 0);
             for raw in page {
                 aside.read(raw.seq, serde_json::from_slice::<Noted>(&raw.body).ok().and_then(|noted| noted.deadline));
             }
             if !more {
-                return Ok(());
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn expire_queued(&self, deadlines: &mut Deadlines) {
+        let now = self.now();
+        while let Some((task, seq)) = deadlines.due(now) {
+            if let Err(error) = self.expire(&task, seq).await {
+                tracing::warn!(%task, %error, "a task past its deadline could not be ended");
+                deadlines.later(now + crate::clock::millis(SWEEP_EVERY), task, seq);
+                return;
+            }
+        }
+    }
+
+    async fn expire_aside(&self, aside: &mut Aside) {
+        let now = self.now();
+        for _ in 0..ASIDES {
+            let Some(seq) = aside.due(now) else { return };
+            if let Err(error) = self.expire_parked(seq).await {
+                tracing::warn!(seq, %error, "a parked task past its deadline could not be ended");
+                aside.later(now + crate::clock::millis(SWEEP_EVERY), seq);
+                return;
             }
         }
     }
@@ -206,10 +226,11 @@ impl Room {
     /// Ends the task that was parked with this record. Of a run that was removed there is none.
     async fn expire_parked(&self, record: u64) -> Result<()> {
         let raw = self.link.at(names::RUNS, record).await?;
-        match raw.as_ref().and_then(|raw| parse_subject(&raw.subject)) {
-            Some((task, _)) => self.expire(&task, 0).await,
-            None => Ok(()),
+        let Some((task, _)) = raw.as_ref().and_then(|raw| parse_subject(&raw.subject)) else { return Ok(()) };
+        if self.has_ended(&task).await? {
+            return Ok(());
         }
+        self.expire(&task, 0).await
     }
 
     async fn expire(&self, id: &TaskId, seq: u64) -> Result<()> {

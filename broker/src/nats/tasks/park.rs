@@ -4,7 +4,7 @@
 //! end (`join`) looks at the record after the end, and while the message is still there it comes back until it is gone.
 //! A crash in between leaves the message, and whoever gets it looks at both.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
@@ -19,6 +19,9 @@ use crate::tasks::Park;
 
 /// Looks that are on their way at the same time.
 const AT_ONCE: usize = 64;
+/// A process that was stopped for longer than this between record and acknowledgement leaves the message to the server,
+/// which hands it out again.
+const FRESH: Duration = Duration::from_secs(2);
 
 impl Room {
     pub(super) async fn park(&self, park: Park) -> Result<()> {
@@ -26,8 +29,11 @@ impl Room {
         let Park { fence, on } = park;
         let standing = self.claim_of(&fence).await?;
         self.write(&standing, vec![Entry::Parked { on: on.clone() }]).await?;
+        let written = Instant::now();
         self.held.let_go(&fence.task, fence.lease);
         match self.any_ended(&on).await {
+            // Somebody may have it by now, from under whom the message would go.
+            Ok(false) if written.elapsed() > FRESH => {}
             Ok(false) => self.ack(&standing.ack).await,
             // It is laid aside; whoever gets the message looks again.
             Ok(true) | Err(_) => self.nak(&standing.ack, Duration::ZERO).await,

@@ -194,9 +194,17 @@ impl Room {
         if newest <= expected {
             return Ok(Found::Nothing);
         }
-        let records = self.link.all(names::RUNS, &filter, expected + 1).await?;
-        let ours = |raw: &&Raw| mark_of(raw) == mark;
-        Ok(records.iter().find(ours).map_or(Found::Another, |raw| Found::Ours(raw.seq)))
+        for _ in 0..LOOKS {
+            let records = self.link.all(names::RUNS, &filter, expected + 1).await?;
+            if let Some(raw) = records.iter().find(|raw| mark_of(raw) == mark) {
+                return Ok(Found::Ours(raw.seq));
+            }
+            // A copy that is behind the leader says nothing of what it has not got.
+            if records.last().is_some_and(|last| last.seq >= newest) {
+                return Ok(Found::Another);
+            }
+        }
+        Ok(Found::Nothing)
     }
 }
 

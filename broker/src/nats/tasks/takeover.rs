@@ -20,7 +20,7 @@ use super::room::{Appended, Room, TaskRoom, boot_of, text};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::id::{NodeName, TaskId};
-use crate::nats::peers::{BEGINS, HELD};
+use crate::nats::peers::{BEGINS, GRACE, HELD};
 use crate::nats::record::{Claimed, DeathNote, LAPSED, Lapsed, Story};
 use crate::nats::{names, provision};
 use crate::subject::CapabilityName;
@@ -152,7 +152,10 @@ impl Room {
             let named = handed_out.filter_map(|raw| Some((raw.seq, entry::address(&raw.subject).ok()?.task)));
             let (numbers, ids): (Vec<u64>, Vec<TaskId>) = named.unzip();
             for (seq, story) in numbers.into_iter().zip(self.glance(&ids).await?) {
-                if story.held.is_none() && story.outcome.is_none() && story.not_before <= self.now() {
+                let is_free = story.held.is_none() && story.outcome.is_none() && story.not_before <= self.now();
+                // Who laid it aside may be frozen before its acknowledgement, which would take the message from under
+                // whoever got it now. It comes back by itself.
+                if is_free && story.parked.is_none() {
                     // The server knows a delivery by these numbers; any of this consumer's will do as the third.
                     let delivered = number("delivered", "consumer_seq");
                     let ack = format!("$JS.ACK.{}.{consumer}.1.{seq}.{delivered}.0.0", names::TASKS);
@@ -187,6 +190,8 @@ impl Room {
             Ok(Ok(answer)) if answer.payload == HELD => Standing::Held,
             Ok(Ok(answer)) if answer.payload == BEGINS => Standing::Unclear,
             Ok(Ok(_)) => Standing::Free,
+            // After an outage of the broker it may only not be back yet.
+            _ if self.link.is_just_back(GRACE) => Standing::Unclear,
             // Whoever looks after it will find it gone; nobody may be left to do so.
             _ if held.since + lapse() <= self.now() => Standing::Free,
             _ => Standing::Unclear,

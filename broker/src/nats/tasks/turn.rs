@@ -25,7 +25,7 @@ impl Room {
                 Ok(Fence { last: standing.n, ..fence })
             }
             Err(error) => {
-                self.withdraw(brood).await;
+                self.withdraw(brood, &error).await;
                 Err(error)
             }
         }

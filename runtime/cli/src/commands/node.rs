@@ -1,5 +1,6 @@
 //! `callboard node`: nodes as processes, and those that are there.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use callboard::Node as Running;
@@ -75,25 +76,31 @@ pub(crate) async fn node(of: Node, console: &Console) -> Done {
     }
 }
 
-/// What was typed, over the environment, over the file.
-fn configured(of: &Start, console: &Console) -> Result<Config, Failure> {
+/// What was typed, over the environment, over the file. Of where the node works only `words` tell whether it was typed, and
+/// so stands over a broker or a store that is configured.
+fn configured(of: &Start, console: &Console, words: &[OsString]) -> Result<Config, Failure> {
     let config = of.config.as_ref().map_or_else(|| Ok(Config::default()), |path| Config::read(path));
     let mut config = config?.over_environment()?;
+    let store = option(words, "--store");
+    config.clear_place(store.is_some(), option(words, "--broker").is_some())?;
+    let place = match store {
+        Some(named) if named == "memory" => Place::Memory,
+        Some(named) => Place::Named(PathBuf::from(named)),
+        None => console.place.clone(),
+    };
     let mut typed = vec![
         ("name", of.name.clone().unwrap_or_default()),
         ("serve", of.serve.join(",")),
         ("team", of.team.join(",")),
         ("public", of.public.join(",")),
         ("owner", of.owner.clone().unwrap_or_default()),
+        ("creds", option(words, "--creds").unwrap_or_default().display().to_string()),
     ];
     typed.extend(of.models.typed());
-    match &console.place {
-        Place::Broker(remote) => {
-            typed.push(("broker", remote.address.clone()));
-            typed.push(("creds", remote.creds.as_ref().map(|path| path.display().to_string()).unwrap_or_default()));
-        }
+    match place {
+        Place::Broker(remote) => typed.push(("broker", remote.address)),
         Place::Named(path) => typed.push(("store", path.display().to_string())),
-        Place::Usual(path) if config.store.is_none() => config.store = Some(path.clone()),
+        Place::Usual(path) if config.store.is_none() => config.store = Some(path),
         Place::Usual(_) | Place::Memory => {}
     }
     let mut problems = Problems::new();
@@ -105,14 +112,24 @@ fn configured(of: &Start, console: &Console) -> Result<Config, Failure> {
     Ok(problems.or(config)?)
 }
 
+/// The value of an option as it was typed, if it was: not one of a variable.
+fn option(words: &[OsString], name: &str) -> Option<OsString> {
+    let mut words = words.iter();
+    let value = words.find_map(|word| match word.to_str()?.strip_prefix(name)? {
+        "" => Some(None),
+        rest => rest.strip_prefix('=').map(|value| Some(OsString::from(value))),
+    })?;
+    value.or_else(|| words.next().cloned()).filter(|value| !value.is_empty())
+}
+
 async fn start(of: Start, console: &Console) -> Done {
     // From before anything is held.
     let signals = Signals::listen();
-    let config = configured(&of, console)?;
+    let config = configured(&of, console, &std::env::args_os().collect::<Vec<_>>())?;
     let address = config.broker.servers.join(",");
     let asked = !config.serve.is_empty() || !config.teams.is_empty() || !config.agents.is_empty();
+    let own = if asked { Vec::new() } else { services::on_a_broker(&config.limits) };
     let builder = Running::configured(config).verb("loglevel", log::set_level);
-    let own = if asked { Vec::new() } else { services::on_a_broker() };
     let started = own.into_iter().fold(builder, |node, service| node.serve(service)).start().await;
     let running = started.map_err(|error| match address.is_empty() {
         true => Failure::from(error),
@@ -227,5 +244,35 @@ impl Show for Answered {
             page.field(name, 10, &value)
         };
         self.0.as_object().into_iter().flatten().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_found_among_the_words() {
+        let of = |line: &str| option(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), "--store");
+        assert_eq!(of("cb node start --store a.db").as_deref(), Some("a.db".as_ref()));
+        assert_eq!(of("cb --store=b.db node start").as_deref(), Some("b.db".as_ref()));
+        assert_eq!(
+            (of("cb node start --stores c.db"), of("cb node start --store="), of("cb --store")),
+            (None, None, None)
+        );
+    }
+
+    /// A program takes the same lines as `callboard node start`.
+    #[test]
+    fn the_options_that_take_several_values_are_the_lists_of_a_program() {
+        let command = crate::args::Cli::command();
+        let start = command.find_subcommand("node").and_then(|node| node.find_subcommand("start")).unwrap();
+        for arg in start.get_arguments() {
+            let several = arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+            let Some(setting) = arg.get_long().and_then(Setting::of_flag) else { continue };
+            assert_eq!(setting.is_list(), several, "--{}", setting.flag);
+        }
     }
 }

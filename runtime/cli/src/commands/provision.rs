@@ -1,7 +1,7 @@
 //! `callboard provision`: making the broker's streams, and proof that the server has them as asked.
 
 use callboard::broker::code;
-use callboard::broker::nats::{Durability, Layout, Link, Made, Report, provision};
+use callboard::broker::nats::{Asked, Durability, Layout, Link, Made, Report, provision};
 use callboard::broker::problem::Problem;
 use callboard::broker::profile::Profile;
 use clap::Args;
@@ -14,12 +14,12 @@ use crate::output::{Done, Page, Show, answer, time};
 /// Make the broker's streams and buckets, or change those that are there, and read each back.
 #[derive(Args, Debug)]
 pub(crate) struct Provision {
-    /// Copies of each stream: 1, or 3 or 5 on a cluster
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
-    replicas: u32,
-    /// Days that events are kept; 0: for ever
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    event_days: u64,
+    /// Copies of each stream: 1, or 3 or 5 on a cluster. Default: as many as there are, 1 for new ones
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5))]
+    replicas: Option<u32>,
+    /// Days that events are kept; 0: for ever. Default: as it is, 30 at first
+    #[arg(long, value_name = "N")]
+    event_days: Option<u64>,
     /// Prove how durable the broker is, and put it on record: crash-safe, durable or replicated
     #[arg(long, value_name = "PROFILE", value_parser = profile)]
     profile: Option<Profile>,
@@ -42,8 +42,14 @@ pub(crate) async fn provision(of: Provision, console: &Console) -> Done {
     let options = callboard::broker_options(nodes::name(&address)?, &address)?;
     let failed = |error: callboard::Error| nodes::unreachable(&error, &remote.address);
     let link = Link::connect(&options).await.map_err(failed)?;
-    let layout = Layout { replicas: of.replicas, event_days: of.event_days, ..Layout::default() };
-    let report = provision::provision(&link, &layout).await?;
+    let asked = Asked { replicas: of.replicas.is_some(), event_days: of.event_days.is_some() };
+    let usual = Layout::default();
+    let layout = Layout {
+        replicas: of.replicas.unwrap_or(usual.replicas),
+        event_days: of.event_days.unwrap_or(usual.event_days),
+        ..usual
+    };
+    let report = provision::refresh(&link, &layout, asked).await?;
     let durability = match of.profile {
         Some(profile) => provision::prove(&link, profile, &of.monitor).await?,
         None => provision::durability(&link).await?,

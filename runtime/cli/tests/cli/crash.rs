@@ -39,6 +39,22 @@ fn after_a_kill_what_was_recorded_is_kept_and_the_rest_is_done() {
 }
 
 #[test]
+fn what_a_run_was_configured_with_is_repeated_by_the_command_that_goes_on() {
+    let world = world();
+    std::fs::write(world.path().join("own node.toml"), "[limits]\nfiles = 7\n").unwrap();
+    let run = world.start_slow(&["--config", "own node.toml"]);
+    run.signal("INT");
+    let did = run.end();
+    assert_eq!(did.exit, 130, "{}", did.err);
+    let resume = did.err.lines().last().unwrap();
+    assert!(resume.ends_with(" --config 'own node.toml'"), "{resume}");
+    let resumed = world.run(&["workflow", "resume", "last", "--config", "own node.toml"]);
+    assert_eq!(resumed.err.lines().last(), Some("2 tasks kept, 3 done now"));
+    let wrong = world.run(&["workflow", "resume", "last", "--config", "nowhere.toml"]);
+    assert_eq!(wrong.exit, 2, "{}", wrong.err);
+}
+
+#[test]
 fn a_run_that_is_told_to_end_hands_back_and_says_how_to_go_on() {
     for signal in ["INT", "TERM"] {
         let world = world();

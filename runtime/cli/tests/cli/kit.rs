@@ -211,6 +211,10 @@ fn line_of(from: &mut impl Read) -> String {
 }
 
 impl Running {
+    pub(crate) fn of(child: Child) -> Running {
+        Running(Some(child))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.as_ref().unwrap().id()
     }

@@ -4,6 +4,7 @@ mod beside;
 #[expect(unreachable_pub, reason = "the test kit has it too, and shows it")]
 #[path = "../../../../tests/src/bounds.rs"]
 mod bounds;
+mod configured;
 mod crash;
 mod errors;
 mod hints;

@@ -33,6 +33,20 @@ fn the_usual_store_is_in_the_users_data_directory() {
 }
 
 #[test]
+fn a_store_that_was_typed_stands_over_the_broker_of_a_variable() {
+    let world = World::with_runs();
+    let away = "nats://127.0.0.1:1";
+    let mut typed = world.command(&["--store", "typed.db", "run", "good.toml"]);
+    assert_eq!(typed.env("CALLBOARD_BROKER", away).output().unwrap().status.code(), Some(0));
+    assert!(world.path().join("typed.db").exists());
+    let exported = world.command(&["task", "ls"]).env("CALLBOARD_BROKER", away).output().unwrap();
+    assert_eq!(exported.status.code(), Some(3), "nobody is there");
+    let both = world.run(&["--store", "typed.db", "--broker", away, "task", "ls"]);
+    assert_eq!(both.exit, 2, "{}", both.err);
+    assert!(both.err.contains("--store and --broker were both given"), "{}", both.err);
+}
+
+#[test]
 fn a_healthy_run_writes_no_log_line_and_only_the_brief_to_standard_output() {
     let world = World::with_runs();
     let did = world.run(&["run", "--ask", "What does the otter eat?", "--sources", "docs"]);

@@ -1,6 +1,6 @@
 //! What each verb answers, to people and to programs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kit::{BAD, Did, GOOD, World, endless, same};
 
@@ -343,8 +343,14 @@ fn a_run_has_the_budget_that_it_is_given_and_says_what_ran_out() {
     world.file("good.toml", GOOD);
     world.file("slow.toml", endless());
     world.file("tight.toml", GOOD.replace("[inputs]", "[budget]\ntasks = 1\n[inputs]"));
+    let echo = |id: &str| json!({ "id": id, "capability": "diag.echo", "input": { "text": "x" } });
+    let tight = json!({ "name": "tight", "budget": { "tasks": 1 }, "task": [echo("a"), echo("b")] });
+    world.file("tight.json", tight.to_string());
+    let submit = ["task", "submit", "workflow", "--wait", "--input", "@tight.json", "--budget"];
     for (words, exit, said) in [
-        (&["run", "good.toml", "--budget", "tasks=2,wall=1m"][..], 0, ""),
+        (&[&submit[..], &["steps=9"]].concat()[..], 1, "1 tasks"),
+        (&[&submit[..], &["tasks=2"]].concat(), 0, ""),
+        (&["run", "good.toml", "--budget", "tasks=2,wall=1m"], 0, ""),
         (&["run", "good.toml", "--budget", "tasks=1"], 1, "1 tasks"),
         (&["run", "tight.toml"], 1, "1 tasks"),
         (&["run", "tight.toml", "--budget", "tasks=2"], 0, ""),

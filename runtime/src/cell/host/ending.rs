@@ -75,6 +75,11 @@ impl RequestHost {
         }
     }
 
+    /// Whether the wall time of its run is over, as far as this request has seen.
+    pub(crate) fn is_overdue(&self) -> bool {
+        matches!(*self.exhausted.borrow(), Some(Error::Expired))
+    }
+
     /// Resolves when the budget of the run has run out, as far as this request has seen.
     pub(crate) async fn until_exhausted(&self) {
         // It cannot go away while somebody holds this host.

@@ -15,6 +15,7 @@ use super::RequestHost;
 use super::ending::unless;
 use crate::apart::apart;
 use crate::cell::hub::Hub;
+use crate::cell::pool::after;
 use crate::resilience::breaker::Seen;
 use crate::resilience::pass::Pass;
 use crate::telemetry;
@@ -38,7 +39,7 @@ impl RequestHost {
             capability: call.capability,
             from: self.facts.agent.clone(),
             body: call.body,
-            deadline: (Instant::now() + limit).min(self.facts.deadline),
+            deadline: after(Instant::now(), limit).min(self.facts.deadline),
             run: self.facts.run.clone(),
             hops,
             traceparent: telemetry::here(self.trace),
@@ -68,7 +69,7 @@ impl RequestHost {
         let _open = self.load.call();
         // A notification outlives the request that sent it, so the request's own deadline does not shorten it.
         let limit = call.deadline.unwrap_or(TTL);
-        let message = Message { deadline: Instant::now() + limit, ..self.message(call, limit, true)? };
+        let message = Message { deadline: after(Instant::now(), limit), ..self.message(call, limit, true)? };
         let told = self.within(async { Ok(self.hub.broker.messages.tell(vec![message]).await) }).await?;
         told.into_iter().next().unwrap_or_else(|| Err(Error::Unknown { what: "a notification".into() }))
     }

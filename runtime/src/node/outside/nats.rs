@@ -132,15 +132,14 @@ pub(in crate::node) async fn show(node: &Node, config: &Config) -> Result<()> {
 /// Gives pools their sizes. One that nobody asked for is as it was configured.
 async fn resize(node: &Node, sizes: &Sizes) {
     for opened in &node.inner.pools.0 {
-        for door in &opened.pool.doors {
-            let asked = sizes.of(&door.capability, &node.inner.hub.name);
-            let workers = asked.unwrap_or(opened.pool.options.workers);
-            if workers == opened.pool.workers() {
-                continue;
-            }
-            if let Err(error) = node.scale_named(door.capability.as_str(), workers).await {
-                tracing::warn!(capability = %door.capability, workers, %error, "a pool was not resized");
-            }
+        let doors = &opened.pool.doors;
+        // All doors lead to the same workers. Sizes do not say which is newest, so the largest is the one that every node
+        // finds, also after a restart.
+        let asked = doors.iter().filter_map(|door| sizes.of(&door.capability, &node.inner.hub.name)).max();
+        let workers = asked.unwrap_or(opened.pool.options.workers);
+        let Some(door) = doors.first().filter(|_| workers != opened.pool.workers()) else { continue };
+        if let Err(error) = node.scale_named(door.capability.as_str(), workers).await {
+            tracing::warn!(capability = %door.capability, workers, %error, "a pool was not resized");
         }
     }
 }

@@ -15,8 +15,22 @@ impl Config {
     /// # Errors
     /// What is not, with its place and what is.
     pub fn check_served(&self, file: &str, text: &str) -> Result<(), Problems> {
+        self.check(file, text, false)
+    }
+
+    /// The same for the file of a program that serves capabilities of its own, of which nothing is known here.
+    ///
+    /// # Errors
+    /// As for [`check_served`](Self::check_served), but for capabilities.
+    pub fn check_served_by_program(&self, file: &str, text: &str) -> Result<(), Problems> {
+        self.check(file, text, true)
+    }
+
+    fn check(&self, file: &str, text: &str, any_capability: bool) -> Result<(), Problems> {
         let source = Source::parse(file, text)?;
-        self.capabilities(&source);
+        if !any_capability {
+            self.capabilities(&source);
+        }
         self.providers(&source);
         self.agents_tools(&source);
         source.finish(())
@@ -69,7 +83,10 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<(String, usize)> {
-        let checked = Config::from_toml("node.toml", text).unwrap().check_served("node.toml", text);
+        lines(Config::from_toml("node.toml", text).unwrap().check_served("node.toml", text))
+    }
+
+    fn lines(checked: Result<(), Problems>) -> Vec<(String, usize)> {
         let problems = checked.err().unwrap_or_default();
         problems.iter().map(|problem| (problem.what.clone(), problem.at.as_ref().unwrap().line)).collect()
     }
@@ -80,6 +97,15 @@ mod tests {
         let expected =
             [("no agent that is built in serves diag.ecko", 1), ("no agent that is built in serves executives", 2)];
         assert_eq!(told(text), expected.map(|(what, line)| (what.to_owned(), line)));
+    }
+
+    #[test]
+    fn a_program_may_serve_what_is_not_built_in_and_everything_else_is_checked() {
+        let text = "serve = { \"shop.price\" = 1 }\npublic = [\"shop.price\"]\n\
+            [agents.\"shop.clerk\"]\nprompt = \"Be brief.\"\ntools = [\"dogs.*\"]\n";
+        let checked = Config::from_toml("node.toml", text).unwrap().check_served_by_program("node.toml", text);
+        let places: Vec<usize> = lines(checked).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(places, [5]);
     }
 
     #[test]

@@ -75,6 +75,16 @@ fn one_file_is_not_for_a_broker_and_a_store() {
 }
 
 #[test]
+fn a_file_without_a_task_of_which_nothing_else_is_a_workflows_is_that_of_a_node() {
+    let of_node = ["name = \"a\"\n", "[budget]\ntasks = 9\n", "name = \"a\"\n[budget]\ncost = 1\n", "owner = \"a\""];
+    assert!(of_node.into_iter().all(Config::is_meant));
+    let task = "[[task]]\nid = \"a\"\n";
+    for flow in ["", "name = \"a\"\noutput = \"x\"\n", task, &format!("name = \"a\"\n[budget]\ntasks = 1\n{task}")] {
+        assert!(!Config::is_meant(flow), "{flow}");
+    }
+}
+
+#[test]
 fn no_two_settings_share_a_name() {
     for name in [|s: &Setting| s.key, |s: &Setting| s.variable, |s: &Setting| s.flag] {
         let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(name).collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, absolute};
 
-use callboard::agents::source::{Limits, is_url, pack};
+use callboard::agents::source::{is_url, pack};
 use callboard::broker::budget::Budget;
 use callboard::broker::code;
 use callboard::broker::payload::Payload;
@@ -13,6 +13,7 @@ use super::Job;
 use crate::console::{Console, retyped};
 use crate::failure::Failure;
 use crate::paths::nearby;
+use crate::services;
 use crate::store::Store;
 
 /// The question as a task. Only that each source is there is seen here; what is in it, whoever reads it sees.
@@ -69,9 +70,10 @@ pub(super) async fn sent(job: Job, store: &Store, console: &Console) -> Result<J
     let blobs = store.broker.blobs.as_ref().filter(|_| store.nodes().is_some());
     let Some(blobs) = blobs.filter(|_| job.capability == EXECUTIVE.id()) else { return Ok(job) };
     let mut inquiry: Inquiry = job.input.read()?;
+    let limits = services::limits(console)?.of_sources();
     for source in inquiry.sources.iter_mut().filter(|source| !is_url(source)) {
         console.out.note(&console.out.page.field("sends", 7, source));
-        *source = pack(source, &Limits::default(), blobs).await?;
+        *source = pack(source, &limits, blobs).await?;
     }
     Ok(Job { input: Payload::of(inquiry), ..job })
 }

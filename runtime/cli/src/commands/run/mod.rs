@@ -105,10 +105,7 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
         Some(store) => store,
         None => console.work().await?,
     };
-    if let Some(owner) = store.owner() {
-        let why = format!("process {owner} owns {} and works on it with its own", console.place);
-        of.here.refuse(&why, "leave it out, wait until that process has ended, or use another store: --store PATH")?;
-    }
+    of.here.refuse_beside(&store, console)?;
     if job.capability.as_str() == EXECUTIVE.name() {
         let engine = models::engine(&console.config.models, &store);
         console.out.note(&console.out.page.field("engine", 7, &engine));

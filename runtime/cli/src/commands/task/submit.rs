@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use callboard::BudgetDoc;
+use callboard::broker::budget::Budget;
 use callboard::broker::clock::millis;
 use callboard::broker::code;
 use callboard::broker::id::RunId;
@@ -12,6 +13,7 @@ use callboard::broker::subject::CapabilityName;
 use callboard::broker::task::{Priority, Retry, Status, Task};
 use callboard::broker::tasks::Submitted;
 use callboard::period::Period;
+use callboard::workflow::declared_budget;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
@@ -89,7 +91,7 @@ pub(super) async fn submit(of: Submit, console: &Console) -> Done {
     if !of.queue_anyway {
         require(&store, &of.capability).await?;
     }
-    let task = document(&of, input, &store)?;
+    let task = document(&of, input, &store, console.config.budget.budget())?;
     let (run, id) = (task.run.clone(), task.id.clone());
     let known = run::submit(&store.broker, task).await? == Submitted::Known;
     if of.wait {
@@ -115,11 +117,12 @@ pub(super) async fn submit(of: Submit, console: &Console) -> Done {
     then(answer(Stored { id: id.to_string(), run: run.to_string(), capability, status, known, running }), &said)
 }
 
-fn document(of: &Submit, input: Payload, store: &Store) -> Result<Task, Failure> {
+fn document(of: &Submit, input: Payload, store: &Store, default: Budget) -> Result<Task, Failure> {
     let run = match &of.id {
         Some(name) => RunId::parse(name).map_err(|bad| Problem::new(code::BAD_VALUE, format!("--run: {bad}")))?,
         None => RunId::fresh(),
     };
+    let budget = of.budget.budget().or(declared_budget(&of.capability, &input)).or(default);
     let task = Task::root(run, of.capability.clone(), input, store.broker.clock.now());
     let deadline = of.deadline.map_or(task.deadline, |limit| task.created_at.saturating_add(millis(limit.length())));
     Ok(Task {
@@ -131,7 +134,7 @@ fn document(of: &Submit, input: Payload, store: &Store) -> Result<Task, Failure>
         from: Some("cli".into()),
         ..task
     }
-    .budgeted(of.budget.budget()))
+    .budgeted(budget))
 }
 
 /// Refuses what nobody would take, with what is served.

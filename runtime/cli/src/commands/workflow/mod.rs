@@ -12,6 +12,7 @@ use callboard::workflow::Drawing;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::console::Console;
+use crate::models::Here;
 use crate::output::Done;
 
 pub(crate) use runs::last;
@@ -103,6 +104,8 @@ pub(crate) struct Resume {
     /// Stay while only people are waited for, instead of ending with 6
     #[arg(long)]
     stay: bool,
+    #[command(flatten)]
+    here: Here,
 }
 
 /// Runs a verb.

@@ -56,6 +56,7 @@ pub(super) async fn show(of: &Of, console: &Console) -> Done {
 
 /// `workflow resume`: a process that works on what is queued until this run ends.
 pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
+    let console = &of.here.over(console)?;
     // Which run is meant, and what is kept, is asked before any work begins: a wrong id disturbs nothing.
     let (run, before) = {
         let store = console.look().await?;
@@ -64,6 +65,7 @@ pub(super) async fn resume(of: &Resume, console: &Console) -> Done {
         (run, Standing::of(&views))
     };
     let mut store = console.work().await?;
+    of.here.refuse_beside(&store, console)?;
     let root = ids::root(&store.broker, &run).await?.ok_or_else(|| gone(&run))?;
     let served = store.served().await?;
     if let Some(view) = follow::stored(&store.broker, &run).await?.iter().find(|view| is_left_over(view, &served)) {
