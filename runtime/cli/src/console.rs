@@ -86,8 +86,8 @@ impl Console {
             _ => String::new(),
         };
         // What is wrong with a variable is told before any command.
-        let models = Config::default().over_environment().map(|config| config.models).unwrap_or_default();
-        let config = Config { models, ..Config::default() };
+        let Config { models, limits, .. } = Config::default().over_environment().unwrap_or_default();
+        let config = Config { models, limits, ..Config::default() };
         Console { out: Printer::new(global.json, global.quiet, repeated), place, config, here: String::new() }
     }
 

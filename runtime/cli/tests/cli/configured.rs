@@ -46,16 +46,22 @@ fn a_node_works_where_it_was_typed_whatever_the_file_and_the_environment_say() {
 }
 
 #[test]
-fn a_node_reads_within_the_limits_of_its_file_also_when_nothing_is_to_be_served_by_name() {
+fn a_node_and_a_run_read_within_the_limits_of_their_file_also_when_nothing_is_to_be_served_by_name() {
     let world = World::new();
     world.file("docs/otter.md", DOCUMENT);
     world.file("node.toml", "[limits]\nfile_bytes = 10\n");
+    let refused = |did: Did| {
+        assert_eq!(did.exit, 2, "{}", did.err);
+        let told = did.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("otter.md: larger than 10 bytes"), "{told}");
+    };
     let (node, _) = place(&world, &[]);
-    let did = world.run(&ASK);
-    assert_eq!(did.exit, 2, "{}", did.err);
-    let told = did.err.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.contains("otter.md: larger than 10 bytes"), "{told}");
+    refused(world.run(&ASK));
     node.kill();
+    refused(world.run(&[&ASK[..], &["--store", "own.db", "--config", "node.toml"]].concat()));
+    let mut exported = world.command(&[&ASK[..], &["--store", "own.db"]].concat());
+    let exported = exported.env("CALLBOARD_FILE_BYTES", "10").output().unwrap();
+    assert_eq!(exported.status.code(), Some(2), "{exported:?}");
 }
 
 /// A file of over 16 MiB passes two limits: of what is sent, and of what is read.

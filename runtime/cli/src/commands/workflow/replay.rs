@@ -66,12 +66,12 @@ impl Agents {
     fn replay(&self, broker: &Broker, console: &Console) -> Result<Replay, Failure> {
         let config = match &self.config {
             Some(file) => Config::read(file)?.over_environment()?,
-            None => Config { models: console.config.models.clone(), ..Config::default() },
+            None => console.config.clone(),
         };
         let config = self.models.over_config(config)?;
         // A file that says nothing of what is served is one for runs here, which have all of our own beside its agents.
         let says = !config.serve.is_empty() || !config.teams.is_empty();
-        let own = if says { Vec::new() } else { services::all() };
+        let own = if says { Vec::new() } else { services::with(&config.limits) };
         Ok(own.into_iter().fold(Replay::of(broker), Replay::serve).configured(&config)?)
     }
 }
