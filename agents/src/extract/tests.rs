@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::quote::{QUOTE_CHARS, collapse};
 use super::*;
-use crate::source::{Document, Kind, Limits, Only, load};
+use crate::source::{Document, Limits, Only, load};
 
 fn nasty() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
@@ -116,7 +116,7 @@ proptest! {
     fn pages_of_any_markup_are_read(text in nasty()) {
         let page = format!("<!doctype html><h1>x</h1>{text}<table><td>{text}");
         for document in read("a.html", &page) {
-            prop_assert_eq!(document.kind, Kind::Html);
+            prop_assert_eq!(document.kind, crate::source::Kind::Html);
         }
     }
 }
