@@ -54,7 +54,7 @@ fn go(typed: &[OsString], printer: &Printer) -> Exit {
             let done = log::start(&cli.global, goes_on(&command))
                 .map_err(Failure::from)
                 .and_then(|()| config::environment().map_err(Failure::from))
-                .and_then(|()| console::one_place(&cli.global).map_err(Failure::from))
+                .and_then(|()| console::one_place().map_err(Failure::from))
                 .and_then(|()| in_runtime(dispatch(command, &console)));
             telemetry::end();
             done

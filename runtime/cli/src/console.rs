@@ -4,7 +4,6 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use callboard::broker::code;
 use callboard::broker::problem::Problem;
 use callboard::config::Config;
 
@@ -68,7 +67,7 @@ pub(crate) struct Console {
 impl Console {
     /// A console for these arguments.
     pub(crate) fn new(global: &Global) -> Console {
-        let typed = Typed::of(global);
+        let typed = Typed::here();
         let store = global.store.as_ref().filter(|named| !named.is_empty());
         // What was typed stands over what a variable says, also where the two are not of one kind.
         let broker = global.broker.clone().filter(|address| !address.is_empty() && (typed.broker || !typed.store));
@@ -96,6 +95,11 @@ impl Console {
         self.out.command(verb)
     }
 
+    /// How to go on with a run, with all that it takes here.
+    pub(crate) fn resume(&self, run: &str) -> String {
+        self.command(&format!("workflow resume {run}{}", self.here))
+    }
+
     /// What could be done next, at most three things, for somebody who watches; otherwise nothing.
     pub(crate) fn next(&self, steps: &[(&str, String)]) -> String {
         if steps.is_empty() || !self.out.has_company() {
@@ -114,15 +118,9 @@ struct Typed {
 }
 
 impl Typed {
-    fn of(global: &Global) -> Typed {
-        let by_hand = |name, value: Option<&OsStr>| {
-            value.is_some_and(|value| !value.is_empty() && env::var_os(name).is_none_or(|set| set != value))
-        };
-        let broker = global.broker.as_ref().map(OsStr::new);
-        Typed {
-            store: by_hand("CALLBOARD_STORE", global.store.as_deref()),
-            broker: by_hand("CALLBOARD_BROKER", broker),
-        }
+    fn here() -> Typed {
+        let words: Vec<OsString> = env::args_os().collect();
+        Typed { store: option(&words, "--store").is_some(), broker: option(&words, "--broker").is_some() }
     }
 }
 
@@ -130,20 +128,19 @@ impl Typed {
 ///
 /// # Errors
 /// When a store and a broker were both typed.
-pub(crate) fn one_place(global: &Global) -> Result<(), Problem> {
-    let typed = Typed::of(global);
-    if !(typed.store && typed.broker) {
-        return Ok(());
-    }
-    let what = "--store and --broker were both given, and work is in one place";
-    Err(Problem::new(code::NOT_ALLOWED, what).fix("leave one of them out"))
+pub(crate) fn one_place() -> Result<(), Problem> {
+    let typed = Typed::here();
+    Config::default().clear_place(typed.store, typed.broker)
 }
 
-impl Console {
-    /// How to go on with a run, with all that it takes here.
-    pub(crate) fn resume(&self, run: &str) -> String {
-        self.command(&format!("workflow resume {run}{}", self.here))
-    }
+/// The value of an option as it was typed, if it was: not one of a variable.
+pub(crate) fn option(words: &[OsString], name: &str) -> Option<OsString> {
+    let mut words = words.iter();
+    let value = words.find_map(|word| match word.to_str()?.strip_prefix(name)? {
+        "" => Some(None),
+        rest => rest.strip_prefix('=').map(|value| Some(OsString::from(value))),
+    })?;
+    value.or_else(|| words.next().cloned()).filter(|value| !value.is_empty())
 }
 
 /// The options for the broker that no variable says.
@@ -201,6 +198,17 @@ pub(crate) fn quoted(word: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_typed_is_found_among_the_words() {
+        let of = |line: &str| option(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), "--store");
+        assert_eq!(of("cb node start --store a.db").as_deref(), Some("a.db".as_ref()));
+        assert_eq!(of("cb --store=b.db node start").as_deref(), Some("b.db".as_ref()));
+        assert_eq!(
+            (of("cb node start --stores c.db"), of("cb node start --store="), of("cb --store")),
+            (None, None, None)
+        );
+    }
 
     #[test]
     fn what_was_typed_is_shown_with_the_wrong_word_put_right() {

@@ -100,7 +100,7 @@ impl Config {
     /// When both are typed.
     pub fn clear_place(&mut self, store: bool, broker: bool) -> std::result::Result<(), Problem> {
         if store && broker {
-            let what = "--store and --broker exclude each other: a node is embedded or on a broker, not both";
+            let what = "--store and --broker exclude each other: work is in a store or on a broker";
             return Err(Problem::new(code::NOT_ALLOWED, what).fix("leave out --store, or --broker"));
         }
         if store || broker {

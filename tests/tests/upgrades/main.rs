@@ -32,7 +32,7 @@ const LOAD: usize = 12;
 /// The longest that anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long all orders together may take before it is looked why they do.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 /// So often an upgrade is begun anew when the machine stood still.
 const ROUNDS: usize = 3;
 const BRIEFLY: Duration = Duration::from_millis(20);

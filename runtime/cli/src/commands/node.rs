@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::console::{Console, Place};
+use crate::console::{Console, Place, option};
 use crate::failure::Failure;
 use crate::models::Models;
 use crate::output::{Column, Done, Page, Show, answer, table, then, time};
@@ -110,16 +110,6 @@ fn configured(of: &Start, console: &Console, words: &[OsString]) -> Result<Confi
         }
     }
     Ok(problems.or(config)?)
-}
-
-/// The value of an option as it was typed, if it was: not one of a variable.
-fn option(words: &[OsString], name: &str) -> Option<OsString> {
-    let mut words = words.iter();
-    let value = words.find_map(|word| match word.to_str()?.strip_prefix(name)? {
-        "" => Some(None),
-        rest => rest.strip_prefix('=').map(|value| Some(OsString::from(value))),
-    })?;
-    value.or_else(|| words.next().cloned()).filter(|value| !value.is_empty())
 }
 
 async fn start(of: Start, console: &Console) -> Done {
@@ -252,17 +242,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-
-    #[test]
-    fn what_was_typed_is_found_among_the_words() {
-        let of = |line: &str| option(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), "--store");
-        assert_eq!(of("cb node start --store a.db").as_deref(), Some("a.db".as_ref()));
-        assert_eq!(of("cb --store=b.db node start").as_deref(), Some("b.db".as_ref()));
-        assert_eq!(
-            (of("cb node start --stores c.db"), of("cb node start --store="), of("cb --store")),
-            (None, None, None)
-        );
-    }
 
     /// A program takes the same lines as `callboard node start`.
     #[test]

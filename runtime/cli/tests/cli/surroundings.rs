@@ -43,7 +43,7 @@ fn a_store_that_was_typed_stands_over_the_broker_of_a_variable() {
     assert_eq!(exported.status.code(), Some(3), "nobody is there");
     let both = world.run(&["--store", "typed.db", "--broker", away, "task", "ls"]);
     assert_eq!(both.exit, 2, "{}", both.err);
-    assert!(both.err.contains("--store and --broker were both given"), "{}", both.err);
+    assert!(both.err.contains("--store and --broker exclude each other"), "{}", both.err);
 }
 
 #[test]
