@@ -1,4 +1,5 @@
-//! What a node asks of its server for what it does, counted on the wire; and what it makes of copies that are behind.
+//! What a node asks of its server for what it does, counted on the wire; and what it makes of copies that are behind and
+//! of questions that nobody answers.
 
 use std::time::{Duration, Instant};
 
@@ -243,4 +244,20 @@ async fn a_record_that_no_copy_has_yet_is_not_taken_for_anothers() {
     let subject = names::record(&task.id, "step");
     let (appended, ()) = tokio::join!(behind.lose(&subject, append), looked);
     assert_eq!(appended.unwrap().last, last + 1);
+}
+
+/// As in a cluster whose servers do not agree yet whether a stream is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_no_server_answers_is_put_anew() {
+    let elsewhere = |stream: &str| {
+        let (from, to) = (format!("$JS.API.STREAM.INFO.{stream}"), "costs.unanswered");
+        Config::text(&format!("mappings {{ \"{from}\": \"{to}\" }}"))
+    };
+    let server = Server::with(elsewhere(names::NODES));
+    let mut wire = server.wire();
+    wire.subscribe("costs.unanswered").unwrap();
+    let opened = tokio::spawn(nats::open(options(server.url())));
+    tokio::task::block_in_place(|| wire.receive()).unwrap();
+    server.reload(&elsewhere("CB_NONE"));
+    opened.await.unwrap().expect("the second question was answered");
 }

@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// The most subjects that one [`Link::last_of`] may name: the server's own limit.
 pub(crate) const MULTI: usize = 1_024;
 
+/// How long [`Link::info`] waits for an answer before it asks again.
+const ANEW: Duration = Duration::from_secs(1);
+
 /// A stored message.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
@@ -111,6 +114,20 @@ impl Link {
             })),
             None => Ok(answer),
         })
+    }
+
+    /// What the server says of a stream; the inner error is its own. In a cluster none of the servers answers as long as
+    /// they disagree whether there is one, or who leads it, so the question is put anew. At most [`REQUEST`].
+    pub(crate) async fn info(&self, stream: &str) -> Result<Result<Value, ApiError>> {
+        let verb = format!("STREAM.INFO.{stream}");
+        self.repeated(|| async {
+            loop {
+                if let Ok(said) = tokio::time::timeout(ANEW, self.api(&verb, Value::Null)).await {
+                    return said;
+                }
+            }
+        })
+        .await
     }
 
     /// Stores a message in whichever stream takes its subject.

@@ -120,8 +120,7 @@ impl Seen {
             seq: u64,
             subject_transforms: Vec<Value>,
         }
-        let verb = format!("STREAM.INFO.{}", names::EVENTS);
-        let said = link.repeated(|| link.api(&verb, Value::Null)).await?;
+        let said = link.info(names::EVENTS).await?;
         let info: Info = serde_json::from_value(said.map_err(|e| e.into_error(names::EVENTS))?).unwrap_or_default();
         for source in &info.sources {
             let mark = match (source.name.as_str(), source.subject_transforms.len()) {

@@ -145,8 +145,7 @@ impl Room {
 
     /// Deletes the oldest messages beyond [`MAX_DEAD_MESSAGES`]; tasks stay, however many they are.
     async fn make_room(&mut self) -> Result<()> {
-        let said = self.link.api(&format!("STREAM.INFO.{}", names::DEAD), Value::Null).await?;
-        let said = said.map_err(|e| e.into_error(names::DEAD))?;
+        let said = self.link.info(names::DEAD).await?.map_err(|e| e.into_error(names::DEAD))?;
         let kept = said["state"]["messages"].as_u64().unwrap_or_default();
         let mut excess = kept.saturating_sub(MAX_DEAD_MESSAGES as u64);
         while excess > 0 {

@@ -97,8 +97,7 @@ pub async fn refresh(link: &Link, layout: &Layout, asked: Asked) -> Result<Repor
 /// order than later. A slow server does not make it a failure; the facts come all the same.
 async fn until_derived(link: &Link) -> Result<()> {
     for _ in 0..DERIVING_LOOKS {
-        let info = link.api(&format!("STREAM.INFO.{}", names::EVENTS), Value::Null).await?;
-        let info = info.map_err(|e| e.into_error(names::EVENTS))?;
+        let info = link.info(names::EVENTS).await?.map_err(|e| e.into_error(names::EVENTS))?;
         // -1: the source was never heard of.
         let sources = info["sources"].as_array().map_or(&[][..], |sources| sources);
         if sources.iter().all(|source| source["active"].as_i64().is_some_and(|active| active >= 0)) {
@@ -200,7 +199,7 @@ fn check_version(link: &Link) -> Result<String> {
 }
 
 async fn info(link: &Link, name: &str) -> Result<Option<Value>> {
-    match link.api(&format!("STREAM.INFO.{name}"), Value::Null).await? {
+    match link.info(name).await? {
         Ok(mut info) => Ok(Some(info["config"].take())),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into_error(name)),

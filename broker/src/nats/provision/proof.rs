@@ -108,8 +108,7 @@ pub(crate) fn demand(asked: Profile, found: &Durability, address: &str) -> Resul
 }
 
 async fn info(link: &Link, stream: &str) -> Result<Value> {
-    let said = link.api(&format!("STREAM.INFO.{stream}"), Value::Null).await?;
-    said.map_err(|e| e.into_error(stream))
+    link.info(stream).await?.map_err(|e| e.into_error(stream))
 }
 
 /// Where everything is kept that is to outlive a server.

@@ -144,12 +144,11 @@ impl Room {
 
     /// The subjects of all queued tasks; `None` when there are more than are counted one by one.
     async fn queued_subjects(&self) -> Result<Option<Vec<String>>> {
-        let verb = format!("STREAM.INFO.{}", names::TASKS);
-        let info = self.link.api(&verb, Value::Null).await?.map_err(|e| e.into_error(names::TASKS))?;
+        let info = self.link.info(names::TASKS).await?.map_err(|e| e.into_error(names::TASKS))?;
         if info["state"]["messages"].as_u64().unwrap_or_default() > COUNTED as u64 {
             return Ok(None);
         }
-        let ask = json!({ "subjects_filter": "cb.v1.task.>" });
+        let (verb, ask) = (format!("STREAM.INFO.{}", names::TASKS), json!({ "subjects_filter": "cb.v1.task.>" }));
         let info = self.link.api(&verb, ask).await?.map_err(|e| e.into_error(names::TASKS))?;
         let subjects = info["state"]["subjects"].as_object();
         Ok(Some(subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default()))
