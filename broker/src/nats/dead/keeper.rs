@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::letter;
