@@ -1,6 +1,7 @@
 //! What a node asks of its server for what it does, counted on the wire; and what it makes of copies that are behind and
 //! of questions that nobody answers.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use callboard_broker::clock::Clock;
@@ -10,7 +11,7 @@ use callboard_broker::nats::{self, Layout, Options};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::{Expect, Key, Put, Write};
 use callboard_broker::task::{Status, Task};
-use callboard_broker::tasks::{Child, Lease, Park};
+use callboard_broker::tasks::{Child, Claim, Lease, Park};
 use callboard_broker::{Broker, nats::names};
 use callboard_tests::contract::bench::{capability, claim, delegated, step};
 use callboard_tests::nats::{Config, Direction, Message, Proxy, Server, Wire};
@@ -75,6 +76,32 @@ async fn of_a_batch_for_a_full_queue_only_the_first_tasks_are_sent() {
     let refused = broker.tasks.submit(tasks(&broker, 100)).await;
     assert!(refused.iter().all(|one| matches!(one, Err(Error::Busy { .. }))), "{refused:?}");
     assert_eq!((refused.len(), said(&server, wire).len()), (100, 32));
+}
+
+/// What waits for a capability that has no node just now may be much, and stand before what others work on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_for_what_a_node_held_does_not_read_what_nobody_has_begun() {
+    const WAITING: usize = 300;
+    let server = Server::start();
+    let broker = opened(&server, 1_000).await;
+    let other = |task| Task { capability: capability("y"), ..task };
+    let mut waiting: Vec<Task> = tasks(&broker, WAITING).into_iter().map(other).collect();
+    waiting.splice(1..1, tasks(&broker, 2));
+    waiting.extend(tasks(&broker, 1));
+    assert!(broker.tasks.submit(waiting).await.iter().all(Result::is_ok));
+    let of_y = Claim { capability: capability("y"), ..claim(1, Duration::from_secs(30)) };
+    let first = broker.tasks.claim(of_y).await.unwrap().remove(0);
+    let leases = begun(&broker, 3).await;
+
+    let other = Options { servers: vec![server.url()], ..Options::new(NodeName::parse("o").unwrap()) };
+    let wing = nats::connect(other).await.unwrap();
+    let wire = listening(&server, "_INBOX_o.>");
+    let taken = wing.take_over(&NodeName::parse("n").unwrap(), None).await.unwrap();
+    let read =
+        said(&server, wire).iter().filter(|message| message.headers.contains("Nats-Subject: cb.v1.task.")).count();
+    let held: BTreeSet<_> = leases.into_iter().chain([first]).map(|lease| lease.task.id).collect();
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), held);
+    assert!((4..=40).contains(&read), "{read} of the {WAITING} that wait were read");
 }
 
 /// Hands out so many tasks that are there.

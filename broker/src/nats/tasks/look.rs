@@ -154,23 +154,27 @@ impl Room {
         Ok(Some(subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default()))
     }
 
-    /// The tasks that somebody holds, or held when his process died, of those that stand in the queue at `from..=to`: as
-    /// many as one look takes in, and where the next begins.
-    pub(super) async fn in_progress(&self, from: u64, to: u64) -> Result<(Vec<(TaskId, Story)>, Option<u64>)> {
-        let page = self.link.page(names::TASKS, names::ALL, from, GATHER).await?;
-        let addresses = page.iter().take_while(|raw| raw.seq <= to).filter_map(|raw| entry::address(&raw.subject).ok());
+    /// The tasks that somebody holds, or held when his process died, as many as one look takes in. What is looked at is
+    /// taken from `spans`.
+    pub(super) async fn in_progress(&self, spans: &mut Vec<Span>) -> Result<Vec<(TaskId, Story)>> {
+        let Some(span) = spans.last_mut() else { return Ok(Vec::new()) };
+        let page = self.link.page(names::TASKS, &span.filter, span.from, span.batch).await?;
+        let addresses =
+            page.iter().take_while(|raw| raw.seq <= span.to).filter_map(|raw| entry::address(&raw.subject).ok());
         let ids: Vec<TaskId> = addresses.map(|address| address.task).collect();
+        match page.last().filter(|last| last.pending > 0 && last.seq < span.to) {
+            Some(last) => span.from = last.seq + 1,
+            None => drop(spans.pop()),
+        }
         let stories = self.glance(&ids).await?;
         let began = |(_, story): &(TaskId, Story)| story.held.is_some() || story.died.is_some();
-        let found = ids.into_iter().zip(stories).filter(began).collect();
-        Ok((found, page.last().filter(|last| last.pending > 0 && last.seq < to).map(|last| last.seq + 1)))
+        Ok(ids.into_iter().zip(stories).filter(began).collect())
     }
 
-    /// The last of the queued tasks that the server has handed out. What stands behind it nobody can have claimed, however
-    /// much that is.
-    pub(super) async fn handed_out_to(&self) -> Result<u64> {
-        let delivered = |info: &Value| info["delivered"]["stream_seq"].as_u64().unwrap_or_default();
-        Ok(self.consumers().await?.iter().map(delivered).max().unwrap_or_default())
+    /// Where in the queue what the server has handed out stands. Nobody can have claimed anything else, however much that
+    /// is; what a server that was killed has forgotten it hands out again.
+    pub(super) async fn handed_out(&self) -> Result<Vec<Span>> {
+        Ok(self.consumers().await?.iter().filter_map(Span::of).collect())
     }
 
     /// What the server says of all queues of tasks.
@@ -213,6 +217,27 @@ impl Room {
             waiting += count("num_waiting");
         }
         Ok((handed_out, waiting))
+    }
+}
+
+/// Sequences of the queue, of which those count that match a filter.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) filter: String,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// As many at a time as there can be, so that no more is read of what stands behind.
+    pub(super) batch: usize,
+}
+
+impl Span {
+    /// What a consumer has handed out that is not acknowledged; by what the server says of it.
+    pub(super) fn of(consumer: &Value) -> Option<Self> {
+        let number = |of: &str| consumer[of]["stream_seq"].as_u64().unwrap_or_default();
+        let many = consumer["num_ack_pending"].as_u64().filter(|many| *many > 0)?;
+        let batch = usize::try_from(many).map_or(GATHER, |many| many.min(GATHER));
+        let filter = consumer["config"]["filter_subject"].as_str()?.to_owned();
+        Some(Self { filter, from: number("ack_floor") + 1, to: number("delivered"), batch })
     }
 }
 

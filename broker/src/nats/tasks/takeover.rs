@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::entry;
 use super::held::lapse;
+use super::look::Span;
 use super::room::{Appended, Room, TaskRoom, boot_of, text};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -35,8 +36,6 @@ pub(super) const UNCLEAR: Duration = Duration::from_millis(500);
 /// How long a step may take on the way from seeing that somebody is gone to ending his claims. Where one took longer this
 /// process was stopped or cut off meanwhile, and whoever was gone then may be back.
 pub(in crate::nats) const FRESH: Duration = Duration::from_secs(1);
-/// Queue messages that are read at a time.
-const GATHER: usize = 512;
 
 impl TaskRoom {
     /// Gives back what those incarnations of `node` held that `gone` says. Returns the tasks that this call gave back.
@@ -75,11 +74,9 @@ impl TaskRoom {
     /// The incarnations of nodes that hold anything, by what the logs say; workers of other kinds, which have no presence
     /// and lapse by the server's own timer, are not among them.
     pub(crate) async fn holders(&self) -> Result<BTreeSet<(NodeName, u32)>> {
-        let to = self.0.handed_out_to().await?;
-        let (mut holders, mut next) = (BTreeSet::new(), Some(1));
-        while let Some(from) = next {
-            let (found, more) = self.0.in_progress(from, to).await?;
-            next = more;
+        let (mut holders, mut spans) = (BTreeSet::new(), self.0.handed_out().await?);
+        while !spans.is_empty() {
+            let found = self.0.in_progress(&mut spans).await?;
             let held = found.into_iter().filter_map(|(_, story)| story.held);
             holders.extend(held.filter_map(|held| Some((held.node, boot_of(&held.writer)?))));
         }
@@ -120,12 +117,10 @@ impl Room {
     }
 
     async fn left_by(&self, node: &NodeName, gone: &impl Fn(u32) -> bool, seen: &mut Instant) -> Result<Left> {
-        let to = self.handed_out_to().await?;
-        let (mut left, mut next) = (Left::default(), Some(1));
-        while let Some(from) = next {
-            let (found, more) = self.in_progress(from, to).await?;
+        let (mut left, mut spans) = (Left::default(), self.handed_out().await?);
+        while !spans.is_empty() {
+            let found = self.in_progress(&mut spans).await?;
             still_fresh(seen)?;
-            next = more;
             for (task, story) in found {
                 let holds = story.held.as_ref().filter(|held| held.node == *node);
                 let holds = holds.and_then(|held| boot_of(&held.writer)).filter(|boot| gone(*boot));
@@ -140,12 +135,11 @@ impl Room {
 
     async fn rescue(&self, capability: &CapabilityName, urgency: Priority) -> Result<()> {
         let info = provision::consumer(&self.link, capability, urgency).await?;
-        let number = |of: &str, what: &str| info[of][what].as_u64().unwrap_or_default();
-        let (mut from, to) = (number("ack_floor", "stream_seq") + 1, number("delivered", "stream_seq"));
-        let (consumer, filter) = (names::consumer(capability, urgency), names::consumer_filter(capability, urgency));
-        let mut more = info["num_ack_pending"].as_u64().is_some_and(|many| many > 0);
+        let Some(Span { filter, mut from, to, batch }) = Span::of(&info) else { return Ok(()) };
+        let consumer = names::consumer(capability, urgency);
+        let mut more = true;
         while more && from <= to {
-            let page = self.link.page(names::TASKS, &filter, from, GATHER).await?;
+            let page = self.link.page(names::TASKS, &filter, from, batch).await?;
             more = page.last().is_some_and(|raw| raw.pending > 0);
             from = page.last().map_or(u64::MAX, |raw| raw.seq + 1);
             let handed_out = page.iter().filter(|raw| raw.seq <= to);
@@ -157,7 +151,7 @@ impl Room {
                 // whoever got it now. It comes back by itself.
                 if is_free && story.parked.is_none() {
                     // The server knows a delivery by these numbers; any of this consumer's will do as the third.
-                    let delivered = number("delivered", "consumer_seq");
+                    let delivered = &info["delivered"]["consumer_seq"];
                     let ack = format!("$JS.ACK.{}.{consumer}.1.{seq}.{delivered}.0.0", names::TASKS);
                     self.link.publish(ack, "-NAK".into()).await?;
                 }
