@@ -11,6 +11,7 @@ use callboard::broker::tasks::Until;
 use callboard::human::Question;
 use callboard::inbox::{Asked, Inbox};
 use callboard::{Context, Error, Failure, Node, json};
+use tokio::sync::Semaphore;
 
 use crate::kit::*;
 
@@ -319,10 +320,13 @@ async fn a_store_that_is_away_loses_neither_the_question_nor_the_outcome(wing: &
     for away in [1, 15].map(Duration::from_secs) {
         let inner = wing.open(&format!("away {}", away.as_secs()));
         let (broker, line) = faulty::wrap_switched(inner.clone(), Faults::reordering(7));
-        let cut = line.clone();
+        let (cut, submitted) = (line.clone(), Arc::new(Semaphore::new(0)));
+        let known = submitted.clone();
         let agent = COUNT.by_fn(move |ctx: Context, _: u32| {
-            let cut = cut.clone();
+            let (cut, known) = (cut.clone(), known.clone());
             async move {
+                // Or the answer to the submission goes with the line.
+                known.acquire().await.unwrap_err();
                 let pay = async || {
                     cut.set(Weather::Cut);
                     Err::<u32, _>(Failure::permanent("no answer"))
@@ -333,6 +337,7 @@ async fn a_store_that_is_away_loses_neither_the_question_nor_the_outcome(wing: &
         let node = Node::over(broker).name("n").serve(agent).start().await.unwrap();
         line.set(Weather::Fair);
         let run = node.submit(COUNT, 7).await.unwrap();
+        submitted.close();
         tokio::time::sleep(away).await;
         line.set(Weather::Fair);
         run.outcome().await.unwrap_err();
