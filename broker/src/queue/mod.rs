@@ -33,7 +33,8 @@ use said::Rank;
 #[derive(Debug)]
 pub struct Queue {
     limits: Limits,
-    places: HashMap<TaskId, Place>,
+    /// Boxed, for a table has up to twice as much room as it needs, and what waits for long is to take little.
+    places: HashMap<TaskId, Box<Place>>,
     lanes: HashMap<CapabilityName, Lane>,
     /// One alarm for each task: the earliest of what may happen to it.
     alarms: BTreeSet<(Millis, TaskId)>,
@@ -80,13 +81,16 @@ impl Queue {
 
     /// Adds a task, whether there is room or not (a store that is opened must take in what it has). One that is there
     /// already is left as it is.
-    pub fn enqueue(&mut self, item: Item, now: Millis) {
+    pub fn enqueue(&mut self, mut item: Item, now: Millis) {
         if self.places.contains_key(&item.task) {
             return;
         }
         self.bytes += item.bytes;
+        let lane = self.lanes.entry(item.capability.clone());
+        // All of a lane share its name.
+        item.capability = lane.key().clone();
         // What waits for others waits in no queue, and is not counted there.
-        self.lanes.entry(item.capability.clone()).or_default().pending += u64::from(item.not_before != ASIDE);
+        lane.or_default().pending += u64::from(item.not_before != ASIDE);
         let task = item.task.clone();
         let gives_way = item.claims > 0 && !matches!(item.not_before, 0 | ASIDE);
         self.place(item, None, gives_way, now);
@@ -96,7 +100,8 @@ impl Queue {
     fn place(&mut self, item: Item, held: Option<Held>, gives_way: bool, now: Millis) {
         self.newest = self.newest.max(item.seq);
         let (task, rank) = (item.task.clone(), Rank { seq: item.seq, behind: 0 });
-        self.places.insert(task, Place { item, held, alarm: Millis::MAX, ready: now, rank, gives_way });
+        let held = held.map(Box::new);
+        self.places.insert(task, Box::new(Place { item, held, alarm: Millis::MAX, ready: now, rank, gives_way }));
     }
 
     /// Adds a task that somebody holds, as it stands in a store that is read back. Its claim counts in
@@ -208,7 +213,7 @@ impl Queue {
 
     /// The claim `lease` of a task, if it holds.
     pub fn held(&self, task: &TaskId, lease: u64) -> Option<&Held> {
-        self.places.get(task)?.held.as_ref().filter(|h| h.lease == lease)
+        self.places.get(task)?.held.as_deref().filter(|h| h.lease == lease)
     }
 
     /// Lets a claim hold until `until`; whether it held.
@@ -287,7 +292,7 @@ impl Queue {
     /// Removes a task that has its outcome; what it was and who held it.
     pub fn remove(&mut self, task: &TaskId) -> Option<Place> {
         self.joins.remove(task);
-        let place = self.places.remove(task)?;
+        let place = *self.places.remove(task)?;
         self.alarms.remove(&(place.alarm, task.clone()));
         self.bytes -= place.item.bytes;
         if let Some(lane) = self.lanes.get_mut(&place.item.capability) {
@@ -304,7 +309,7 @@ impl Queue {
 
     /// Where a task stands.
     pub fn get(&self, task: &TaskId) -> Option<&Place> {
-        self.places.get(task)
+        self.places.get(task).map(Box::as_ref)
     }
 
     /// How many tasks are unfinished.
@@ -365,7 +370,7 @@ impl Queue {
             };
             self.next_lease += 1;
             bulk -= usize::from(place.item.priority == Priority::Bulk);
-            place.held = Some(held.clone());
+            place.held = Some(Box::new(held.clone()));
             (place.gives_way, place.rank) = (false, Rank { seq: place.item.seq, behind: 0 });
             // That wait is over.
             place.item.not_before = 0;

@@ -81,7 +81,7 @@ pub struct Place {
     /// The task.
     pub item: Item,
     /// The claim, while somebody holds it.
-    pub held: Option<Held>,
+    pub held: Option<Box<Held>>,
     /// When [`Queue::due`](super::Queue::due) has to look at it.
     pub(super) alarm: Millis,
     /// Since when it can be handed out.

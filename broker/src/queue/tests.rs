@@ -284,6 +284,31 @@ fn a_task_that_every_node_has_declined_comes_back_to_the_first_that_has_waited()
 }
 
 #[test]
+fn what_waits_for_several_is_woken_by_the_first_and_by_no_other() {
+    let mut q = queue([item(1), item(2)]);
+    let leases = q.claim(&want(2, "a"), 0).taken;
+    let aside = |q: &mut Queue, at: usize, on: &[u64]| {
+        let on: Vec<TaskId> = on.iter().map(|n| id(*n)).collect();
+        assert!(q.lay_aside(&id(at as u64 + 1), leases[at].held.lease, &on, 1));
+    };
+    aside(&mut q, 0, &[11, 12, 11]);
+    aside(&mut q, 1, &[12, 13]);
+    q.ended(&id(14), 2);
+    assert!(q.claim(&want(2, "a"), 2).is_empty());
+    q.ended(&id(11), 3);
+    let again = q.claim(&want(2, "a"), 3).taken;
+    assert_eq!(again.iter().map(|t| (&t.task, t.held.attempt)).collect::<Vec<_>>(), [(&id(1), 1)]);
+    // It waits for something else now, so the end of the other one is no affair of its.
+    assert!(q.lay_aside(&id(1), again[0].held.lease, &[id(13)], 4));
+    q.ended(&id(12), 5);
+    assert_eq!(ids(&q.claim(&want(2, "a"), 5)), [id(2)]);
+    q.ended(&id(13), 6);
+    assert_eq!(ids(&q.claim(&want(2, "a"), 6)), [id(1)]);
+    assert!([1, 2].into_iter().all(|n| q.remove(&id(n)).is_some()));
+    assert!(q.joins.is_empty(), "{:?}", q.joins);
+}
+
+#[test]
 fn room_is_counted_in_tasks_and_bytes() {
     let mut q = Queue::new(Limits { tasks: 2, bytes: 25 }, 1);
     assert!(q.has_room(2, 25) && !q.has_room(3, 0) && !q.has_room(1, 26));

@@ -1,9 +1,9 @@
 //! The SQLite wing: one file that outlives every process and that a person can open.
 //!
-//! The decision that shaped it: *one* writer, which takes what all callers want into one transaction, keeps the
-//! unfinished tasks mirrored in memory, and tells everybody after the commit. So a claim reads nothing, work that comes in
-//! meets a waiting claimer in the same commit, and nothing polls. Readers go to the file beside it. The process that holds
-//! the lock beside the file is the writer for every process.
+//! The decision that shaped it: *one* writer, which takes what all callers want into one transaction, keeps mirrored in
+//! memory where the unfinished tasks stand, and tells everybody after the commit. So what is next needs no search, work
+//! that comes in meets a waiting claimer in the same commit, and nothing polls. Readers go to the file
+//! beside it. The process that holds the lock beside the file is the writer for every process.
 //!
 //! # Guarantees
 //! What was acknowledged to a caller outside of a run is on the disk ([`Sync::Edges`]). What was acknowledged at all

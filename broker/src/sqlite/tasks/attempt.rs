@@ -88,7 +88,7 @@ pub(super) fn check(turn: &Turn<'_>, fence: &Fence) -> Done<Result<u64>> {
     let place =
         mirror.queue.get(&fence.task).filter(|place| place.held.as_ref().is_some_and(|h| h.lease == fence.lease));
     match place {
-        Some(place) if mirror.records(&fence.task) == fence.last => Ok(Ok(place.item.seq)),
+        Some(place) if mirror.records(place.item.seq) == fence.last => Ok(Ok(place.item.seq)),
         _ => Ok(Err(refusal(turn, fence)?)),
     }
 }
@@ -111,6 +111,6 @@ pub(super) fn record_all(turn: &mut Turn<'_>, seq: u64, fence: &Fence, entries: 
         last += 1;
         rows::append(turn.db, seq, &Record { n: last, at: turn.now, entry: entry.clone() })?;
     }
-    turn.core.tasks.has_records(&fence.task, last);
+    turn.core.tasks.has_records(seq, last);
     Ok(last)
 }

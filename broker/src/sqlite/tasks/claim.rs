@@ -117,7 +117,7 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Begun> {
     let Some(place) = mirror.queue.get(id) else { return Err(Fault::damaged("queue", id)) };
     let seq = place.item.seq;
     let task = mirror.body(id, seq, turn.db.conn())?;
-    let records = mirror.records(id);
+    let records = mirror.records(seq);
     // What was laid aside in its first claim counts as never handed out, and has a log.
     let again = *again || records > 0;
     let mut log = if again { rows::log(turn.db.conn(), seq, records)? } else { Vec::new() };
@@ -130,9 +130,10 @@ fn begin(turn: &mut Turn<'_>, node: &NodeName, taken: &Taken) -> Done<Begun> {
         let record = Record { n: records + 1, at: turn.now, entry };
         rows::append(turn.db, seq, &record)?;
         log.push(record);
-        turn.core.tasks.has_records(id, records + 1);
+        turn.core.tasks.has_records(seq, records + 1);
     }
     turn.core.tasks.put_down(turn.db, id)?;
+    turn.core.tasks.bodies.hold(&task);
     let told = watch::Sender::new(None);
     let fence = Fence { task: id.clone(), lease: held.lease, last: log.len() as u64 };
     let revoked = told.subscribe();

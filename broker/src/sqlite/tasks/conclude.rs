@@ -23,7 +23,7 @@ pub(super) fn conclude(turn: &mut Turn<'_>, outcome: &Outcome) -> Done<Result<Re
         return Ok(if same { Ok(Recorded::Already) } else { Err(facts::taken(id, ended.records)) });
     }
     let Some(place) = turn.core.tasks.queue.get(id).filter(|place| place.held.is_none()).cloned() else {
-        return Ok(Err(facts::taken(id, turn.core.tasks.records(id))));
+        return Ok(Err(facts::taken(id, turn.core.tasks.records(stored.seq))));
     };
     end::record(turn, &place, &stored.task, outcome, None)?;
     Ok(Ok(Recorded::New))

@@ -25,11 +25,11 @@ pub(super) fn record(
     lease: Option<u64>,
 ) -> Done<()> {
     let seq = place.item.seq;
-    let records = turn.core.tasks.records(&place.item.task);
+    let records = turn.core.tasks.records(seq);
     let ended = Ended { attempts: place.item.attempts(), outcome, lease, records };
     rows::insert_outcome(turn.db, seq, &ended)?;
     rows::delete_queued(turn.db, seq)?;
-    turn.core.tasks.forget(&task.id);
+    turn.core.tasks.forget(&task.id, seq);
     turn.all_happened(facts::ended(task, &ended.outcome));
     park::ended(turn, ended.outcome);
     Ok(())

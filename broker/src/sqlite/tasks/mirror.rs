@@ -1,4 +1,4 @@
-//! What the writer keeps in memory of unfinished tasks: the queue, who holds what, who waits, and recent bodies.
+//! What the writer keeps in memory of unfinished tasks: the queue, who holds what, who waits, and some bodies.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use super::super::db::Db;
 use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::writer::WeakWriter;
+use super::bodies::Bodies;
 use super::handout::Handout;
 use super::park;
 use super::rows::{self, columns};
@@ -18,16 +19,15 @@ use crate::queue::{ASIDE, Item, Limits, Queue, Want};
 use crate::task::{BegunBy, Task};
 use crate::tasks::{LEASE, Lease, Revoked};
 
-/// Bytes of task inputs that are kept in memory; the others are read from the file when they are handed out.
-const BODIES: usize = 64 << 20;
-
 /// See the module. All but `live`, `claimers` and `home` follows from the file.
 pub(in super::super) struct Mirror {
     pub(super) queue: Queue,
     limits: Limits,
     /// The place of the newest task.
     pub(super) newest: u64,
-    kept: Kept,
+    /// How long the logs of unfinished tasks are that have one, by their places.
+    records: HashMap<u64, u64>,
+    pub(super) bodies: Bodies,
     /// Where the holders of claims, by their number, hear that they hold them no longer.
     pub(super) live: HashMap<u64, watch::Sender<Option<Revoked>>>,
     /// Claimers that wait, by their ticket.
@@ -56,7 +56,8 @@ impl Mirror {
             queue: Queue::new(limits, first_lease),
             limits,
             newest: 0,
-            kept: Kept::default(),
+            records: HashMap::new(),
+            bodies: Bodies::default(),
             live: HashMap::new(),
             claimers: HashMap::new(),
             tickets: 0,
@@ -67,7 +68,8 @@ impl Mirror {
     /// Reads back what follows from the file.
     pub(in super::super) fn reload(&mut self, conn: &Connection, now: Millis) -> Done<()> {
         let mut queue = Queue::new(self.limits, self.queue.next_lease());
-        let (mut kept, mut live, mut aside) = (Kept::default(), HashMap::new(), Vec::new());
+        let (mut lengths, mut bodies) = (HashMap::new(), Bodies::default());
+        let (mut live, mut aside) = (HashMap::new(), Vec::new());
         // Of these, those that failed go behind all others; so they are read in after them.
         let mut waited = Vec::new();
         let until = now.saturating_add(millis(LEASE));
@@ -83,6 +85,7 @@ impl Mirror {
             let stored = rows::read_task(conn, row, 9)?;
             let mut item = rows::item(&stored, &queued);
             if queued.records > 0 {
+                lengths.insert(stored.seq, queued.records);
                 item.begun_by = match rows::begun_by(conn, stored.seq) {
                     // Whoever claims it finds the damage, and sets the task aside with its reason.
                     Err(Fault::Damaged { .. }) => BegunBy::default(),
@@ -92,7 +95,11 @@ impl Mirror {
                     item.begun_by.settle();
                 }
             }
-            kept.add(&item, stored.task, queued.records);
+            if queued.held.is_some() {
+                bodies.hold(&stored.task);
+            } else if item.not_before != ASIDE {
+                bodies.add(stored.task, item.bytes);
+            }
             match rows::held(&queued, until) {
                 Some(held) => {
                     let told = self.live.get(&held.lease).cloned().unwrap_or_else(|| watch::Sender::new(None));
@@ -117,7 +124,7 @@ impl Mirror {
             queue.park(*ticket, claimer.want.clone(), claimer.until);
         }
         self.newest = rows::newest(conn)?;
-        (self.queue, self.kept, self.live) = (queue, kept, live);
+        (self.queue, self.records, self.bodies, self.live) = (queue, lengths, bodies, live);
         Ok(())
     }
 
@@ -128,39 +135,42 @@ impl Mirror {
 
     /// Takes in a new task.
     pub(super) fn enqueue(&mut self, item: Item, task: Task, now: Millis) {
-        self.kept.add(&item, task, 0);
+        self.bodies.add(task, item.bytes);
         self.queue.enqueue(item, now);
     }
 
     /// Forgets a task that has ended.
-    pub(super) fn forget(&mut self, task: &TaskId) {
+    pub(super) fn forget(&mut self, task: &TaskId, seq: u64) {
         self.queue.remove(task);
-        self.kept.remove(task);
+        self.records.remove(&seq);
+        self.bodies.remove(task);
     }
 
-    /// Puts down in the file where an unfinished task stands.
-    pub(super) fn put_down(&self, db: &Db, task: &TaskId) -> Done<()> {
-        match self.queue.get(task) {
-            Some(place) => rows::put_queued(db, &place.item, place.held.as_ref(), self.records(task)),
-            None => Ok(()),
+    /// Puts down in the file where an unfinished task stands, and keeps in memory of what it says as much as it takes there.
+    pub(super) fn put_down(&mut self, db: &Db, task: &TaskId) -> Done<()> {
+        let Some(place) = self.queue.get(task) else { return Ok(()) };
+        if place.is_aside() {
+            self.bodies.remove(task);
+        } else if place.held.is_none() {
+            self.bodies.let_go(task, place.item.bytes);
         }
+        rows::put_queued(db, &place.item, place.held.as_deref(), self.records(place.item.seq))
     }
 
     /// A task as it was submitted.
     pub(super) fn body(&self, task: &TaskId, seq: u64, conn: &Connection) -> Done<Task> {
-        let kept = self.kept.tasks.get(task).and_then(|kept| kept.task.clone());
-        kept.map_or_else(|| rows::task_at(conn, seq), Ok)
+        self.bodies.get(task).cloned().map_or_else(|| rows::task_at(conn, seq), Ok)
     }
 
-    /// How many records the log of an unfinished task has.
-    pub(super) fn records(&self, task: &TaskId) -> u64 {
-        self.kept.tasks.get(task).map_or(0, |kept| kept.records)
+    /// How many records the log of the unfinished task at a place has.
+    pub(super) fn records(&self, seq: u64) -> u64 {
+        self.records.get(&seq).copied().unwrap_or(0)
     }
 
-    /// The log of an unfinished task has so many records now.
-    pub(super) fn has_records(&mut self, task: &TaskId, records: u64) {
-        if let Some(kept) = self.kept.tasks.get_mut(task) {
-            kept.records = records;
+    /// The log of the unfinished task at a place has so many records now.
+    pub(super) fn has_records(&mut self, seq: u64, records: u64) {
+        if records > 0 {
+            self.records.insert(seq, records);
         }
     }
 
@@ -196,34 +206,6 @@ impl Mirror {
         if let Some(claimer) = self.claimers.remove(&handed.ticket) {
             // One that has gone meanwhile gives its tasks back by dropping them.
             let _ = claimer.reply.send(handout);
-        }
-    }
-}
-
-/// What is known of unfinished tasks beside their places: how long their logs are, and as many bodies as fit.
-#[derive(Default)]
-struct Kept {
-    tasks: HashMap<TaskId, KeptTask>,
-    bytes: usize,
-}
-
-struct KeptTask {
-    task: Option<Task>,
-    bytes: usize,
-    records: u64,
-}
-
-impl Kept {
-    fn add(&mut self, item: &Item, task: Task, records: u64) {
-        let fits = self.bytes + item.bytes <= BODIES;
-        let bytes = if fits { item.bytes } else { 0 };
-        self.bytes += bytes;
-        self.tasks.insert(item.task.clone(), KeptTask { task: fits.then_some(task), bytes, records });
-    }
-
-    fn remove(&mut self, task: &TaskId) {
-        if let Some(kept) = self.tasks.remove(task) {
-            self.bytes -= kept.bytes;
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::tasks::{
 };
 
 mod attempt;
+mod bodies;
 mod cancel;
 mod claim;
 mod conclude;

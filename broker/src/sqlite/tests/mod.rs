@@ -18,7 +18,7 @@ use crate::id::{NodeName, RunId};
 use crate::state::{Expect, Key, Put, Write};
 use crate::subject::CapabilityName;
 use crate::task::{Outcome, Status, Task};
-use crate::tasks::{Claim, Finish, Recorded, Submitted, Until};
+use crate::tasks::{Claim, Finish, Park, Recorded, Submitted, Until};
 
 fn task(run: &str) -> Task {
     let capability = CapabilityName::parse("text.count").unwrap();
@@ -230,6 +230,24 @@ async fn a_task_with_a_damaged_log_is_set_aside_and_its_waiter_told() {
     let outcome = broker.tasks.wait(vec![bad.id.clone()], Until::All, Duration::ZERO).await.unwrap().remove(0);
     assert_eq!((outcome.status, outcome.error.unwrap().code.as_str()), (Status::Failed, code::CORRUPT_STORE));
     assert_eq!(broker.dead.list(0, 9).await.unwrap()[0].task, Some(bad.id));
+}
+
+#[tokio::test]
+async fn a_task_that_was_laid_aside_is_read_from_the_file_when_it_goes_on() {
+    let (_dir, path) = store();
+    let broker = open(&path, Options::default()).unwrap();
+    let (bad, good, awaited) = (task("r1"), task("r2"), task("r3"));
+    broker.tasks.submit(vec![bad.clone(), good.clone()]).await;
+    for lease in broker.tasks.claim(claim(2)).await.unwrap() {
+        broker.tasks.park(Park { fence: lease.fence, on: vec![awaited.id.clone()] }).await.unwrap();
+    }
+    broker.tasks.submit(vec![awaited.clone()]).await;
+    // Nobody can notice it who has the task in memory.
+    damage(&path, "UPDATE task SET body = replace(body, 'count', 'cound') WHERE id = 'r1'");
+    finish(&broker, &awaited).await;
+    finish(&broker, &good).await;
+    let outcome = broker.tasks.wait(vec![bad.id.clone()], Until::All, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!((outcome.status, outcome.error.unwrap().code.as_str()), (Status::Failed, code::CORRUPT_STORE));
 }
 
 #[tokio::test]
