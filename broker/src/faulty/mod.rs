@@ -56,6 +56,9 @@ impl Faults {
     }
 }
 
+/// How long whoever is refused should wait.
+const BUSY: Duration = Duration::from_millis(20);
+
 /// How a line is at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -66,6 +69,8 @@ pub enum Weather {
     Fair,
     /// Nothing gets through in either direction.
     Cut,
+    /// Writes are refused, for the store is busy. Otherwise as [`Fair`](Self::Fair).
+    Busy,
 }
 
 /// Changes the weather of one line while it is in use. Cheap to clone.
@@ -126,7 +131,7 @@ impl Line {
     }
 
     fn hits(&self, thousandths: u16) -> bool {
-        self.roll() % 1_000 < u64::from(thousandths) && !self.switch.is(Weather::Fair)
+        self.roll() % 1_000 < u64::from(thousandths) && !self.is_fair()
     }
 
     /// Whether something is lost that is lost as often as this.
@@ -134,9 +139,13 @@ impl Line {
         self.hits(thousandths) || self.switch.is(Weather::Cut)
     }
 
+    fn is_fair(&self) -> bool {
+        self.switch.is(Weather::Fair) || self.switch.is(Weather::Busy)
+    }
+
     /// On the way.
     async fn travel(&self) {
-        if self.switch.is(Weather::Fair) {
+        if self.is_fair() {
             return;
         }
         for _ in 0..self.roll() % (u64::from(self.faults.yields) + 1) {
@@ -156,6 +165,9 @@ impl Line {
         self.travel().await;
         if self.loses(self.faults.lost_requests) {
             return Err(lost());
+        }
+        if self.switch.is(Weather::Busy) {
+            return Err(Error::Busy { to: "the store".into(), retry_after: BUSY });
         }
         let answer = act().await;
         if again && answer.well() && self.hits(self.faults.twice) {

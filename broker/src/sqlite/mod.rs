@@ -76,6 +76,8 @@ use store::Store;
 /// How long an owner that has not said how to reach him may take: he is about to, or does one write.
 const BRIEF: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often a store with a reachable owner is found owned before that is believed.
+const LOOKS: u32 = 4;
 
 /// Opens the store at `path`, creating it when there is none, and owns it until the last clone of the broker goes.
 ///
@@ -87,24 +89,26 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Broker> {
     let threads = Handle::try_current().map_err(|_| Error::unavailable("a store needs a tokio runtime"))?;
     let path = file::prepare(path.as_ref())?;
-    let (lock, before) = take_lock(&path)?;
+    let (lock, before) = take_lock(&path, std::thread::sleep)?;
     door::sweep_after(before);
     let open = if options.inline { Store::open } else { Store::open_door };
     let store = open(&path, lock, &options, threads)?;
     Ok(broker(store, &options))
 }
 
-fn take_lock(path: &Path) -> Result<(Lock, Option<Owner>)> {
-    let since = Instant::now();
+fn take_lock(path: &Path, mut rest: impl FnMut(Duration)) -> Result<(Lock, Option<Owner>)> {
+    let (since, mut looks) = (Instant::now(), 0);
     loop {
         match Lock::take(path)? {
             Taken::Ours(lock, before) => return Ok((lock, before)),
             Taken::Theirs(owner) => {
+                looks += 1;
                 let reachable = owner.as_ref().is_some_and(|owner| owner.socket.is_some());
-                if reachable || since.elapsed() > BRIEF {
+                // Whoever looks for an owner holds the lock for a moment, and the name in it may be a dead one's.
+                if reachable && looks > LOOKS || since.elapsed() > BRIEF {
                     return Err(fault::owned(path, owner.map(|owner| owner.pid)));
                 }
-                std::thread::sleep(LOOK_AGAIN);
+                rest(LOOK_AGAIN);
             }
         }
     }

@@ -85,8 +85,26 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Turn<'_>) -> Done<T> + Send + 'static,
     {
+        self.give(cost, work, true)
+    }
+
+    /// The same, for what the holder of a claim leaves to keep it or to give it up. No bound refuses it, for it makes room;
+    /// there are never more than there are claims.
+    pub(super) fn call_of_holder<T, F>(&self, cost: Cost, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Turn<'_>) -> Done<T> + Send + 'static,
+    {
+        self.give(cost, work, false)
+    }
+
+    fn give<T, F>(&self, cost: Cost, work: F, bounded: bool) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Turn<'_>) -> Done<T> + Send + 'static,
+    {
         let (job, answer) = command(work);
-        let left = self.leave(cost, job, true);
+        let left = self.leave(cost, job, bounded);
         async move {
             left?;
             answer.await.unwrap_or_else(|_| Err(Error::Unknown { what: "a write to the store".into() }))
@@ -140,7 +158,12 @@ impl Writer {
 
     /// Writes what has been left and closes the file: when this returns, another process can own the store.
     pub(super) fn close(&self) {
-        drop(self.0.desk.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut desk = self.0.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        // A writer that was started for it may not have begun.
+        if let Some(desk) = desk.as_mut() {
+            self.0.write_at(desk);
+        }
+        drop(desk.take());
     }
 
     /// A handle that does not keep the store open.
@@ -161,13 +184,17 @@ impl WeakWriter {
 
 impl Shared {
     fn write_all(&self) {
-        let mut panicked = Panicked(Some(self));
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(group) = self.next_group() {
+        match self.desk.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(desk) => self.write_at(desk),
             // Commands that come after the end are dropped, which tells their callers.
-            if let Some(desk) = desk.as_mut() {
-                desk.write(group);
-            }
+            None => while self.next_group().is_some() {},
+        }
+    }
+
+    fn write_at(&self, desk: &mut Desk) {
+        let mut panicked = Panicked(Some(self));
+        while let Some(group) = self.next_group() {
+            desk.write(group);
         }
         panicked.0 = None;
     }

@@ -28,6 +28,7 @@ on_every_wing! {
     what_is_done_or_keyed_or_certainly_not_done_leaves_no_question;
     embedded: an_effect_that_nobody_polls_holds_up_no_other,
     an_interrupted_effect_is_asked_about_and_not_repeated,
+    what_was_done_while_the_store_is_busy_is_recorded,
     a_question_about_a_doubt_outlives_its_task,
     a_store_that_is_away_loses_neither_the_question_nor_the_outcome,
 }
@@ -314,6 +315,34 @@ async fn what_is_done_or_keyed_or_certainly_not_done_leaves_no_question(wing: &W
         assert_eq!(run.outcome().await.is_ok(), status == Status::Completed);
     }
     assert_eq!(questions(&node).await.len(), 0);
+}
+
+async fn what_was_done_while_the_store_is_busy_is_recorded(wing: &Wing) {
+    let inner = wing.open("busy");
+    let (broker, line) = faulty::wrap_switched(inner.clone(), Faults::reordering(7));
+    let (busy, submitted, done) = (line.clone(), Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
+    let (known, counted) = (submitted.clone(), done.clone());
+    let agent = COUNT.by_fn(move |ctx: Context, n: u32| {
+        let (busy, known, counted) = (busy.clone(), known.clone(), counted.clone());
+        async move {
+            known.acquire().await.unwrap_err();
+            let pay = async || {
+                busy.set(Weather::Busy);
+                counted.fetch_add(1, Ordering::SeqCst);
+                Ok(n)
+            };
+            Ok(ctx.effect("pay", pay).await?)
+        }
+    });
+    let node = Node::over(broker).name("n").serve(agent).start().await.unwrap();
+    line.set(Weather::Fair);
+    let run = node.submit(COUNT, 7).await.unwrap();
+    submitted.close();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    line.set(Weather::Fair);
+    assert_eq!(run.outcome().await.unwrap(), 7);
+    let tasks = inner.tasks.list(callboard::broker::tasks::TaskFilter::default()).await.unwrap();
+    assert_eq!((tasks.len(), done.load(Ordering::SeqCst)), (1, 1), "nobody was asked, nothing was repeated");
 }
 
 async fn a_store_that_is_away_loses_neither_the_question_nor_the_outcome(wing: &Wing) {

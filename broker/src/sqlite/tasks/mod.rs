@@ -96,10 +96,9 @@ impl Tasks for TaskRoom {
 
     fn extend(&self, fences: Vec<Fence>) -> BoxFuture<'_, Vec<Result<()>>> {
         let count = fences.len();
-        let answer = self
-            .0
-            .writer
-            .call(Cost::touch(), move |turn| fences.iter().map(|fence| attempt::extend(turn, fence)).collect());
+        let answer = self.0.writer.call_of_holder(Cost::touch(), move |turn| {
+            fences.iter().map(|fence| attempt::extend(turn, fence)).collect()
+        });
         Box::pin(async move { each(count, answer.await) })
     }
 
@@ -112,13 +111,13 @@ impl Tasks for TaskRoom {
     }
 
     fn release(&self, back: GiveBack) -> BoxFuture<'_, Result<()>> {
-        let answer = self.0.writer.call(Cost::write(ROW), move |turn| attempt::release(turn, &back));
+        let answer = self.0.writer.call_of_holder(Cost::write(ROW), move |turn| attempt::release(turn, &back));
         Box::pin(async move { answer.await? })
     }
 
     fn park(&self, park: Park) -> BoxFuture<'_, Result<()>> {
         let bytes = ROW + park.on.len() * ID;
-        let answer = self.0.writer.call(Cost::write(bytes), move |turn| park::park(turn, &park));
+        let answer = self.0.writer.call_of_holder(Cost::write(bytes), move |turn| park::park(turn, &park));
         Box::pin(async move { answer.await? })
     }
 

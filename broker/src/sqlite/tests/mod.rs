@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+mod busy;
 mod died;
 mod two;
 
