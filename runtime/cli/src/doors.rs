@@ -53,7 +53,7 @@ impl Offered {
     /// CB0205 for a store that another process works on; CB0114 for what nobody serves; sources that cannot be read.
     pub(crate) async fn open(&self, console: &Console) -> Result<Opened, Failure> {
         let console = self.here.over(console)?;
-        priced(&self.budget, &console)?;
+        priced(&self.budget.budget(), &console)?;
         let (public, limits) = (self.public()?, services::limits(&console)?.of_sources());
         let (desk, behind) = match &console.place {
             Place::Broker(remote) => {
