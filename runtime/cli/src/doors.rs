@@ -175,7 +175,7 @@ fn here(node: &Node, public: &[CapabilityName]) -> Result<Desk, Failure> {
 
 /// What the nodes of a broker tell of themselves now.
 async fn there(nodes: &Nodes, public: &[CapabilityName]) -> Result<Desk, Failure> {
-    let told = nodes.all("served").await?;
+    let told = nodes.told("served").await?;
     let known: Vec<_> = told.iter().filter_map(|said| said.answer.as_ref().ok()).flat_map(listed).collect();
     let mut doors = Vec::new();
     for name in public {

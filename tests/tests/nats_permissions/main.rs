@@ -10,6 +10,7 @@ mod prompts;
 mod roles;
 mod secured;
 mod table;
+mod told;
 mod wing;
 
 use std::collections::BTreeSet;
