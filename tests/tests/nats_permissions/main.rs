@@ -11,6 +11,7 @@ mod roles;
 mod secured;
 mod table;
 mod told;
+mod units;
 mod wing;
 
 use std::collections::BTreeSet;
