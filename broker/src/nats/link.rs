@@ -139,6 +139,22 @@ impl Link {
         }
     }
 
+    /// Does what a process does first on a connection, unless the server lets it hear no answers: then it would wait for
+    /// one, and say that the server gave none. The client listens for answers from its first request on.
+    ///
+    /// # Errors
+    /// `Denied` then; else those of `first`.
+    pub async fn heard<T>(&self, first: impl Future<Output = Result<T>>) -> Result<T> {
+        let (mut notices, inbox) = (self.notices(), inbox(&self.node));
+        tokio::select! {
+            done = first => done,
+            () = until_deaf(&mut notices, &inbox) => {
+                let what = format!("hear answers under the name {}, which is not that of its user", self.node);
+                Err(Error::Denied { who: "this process".into(), what: what.into() })
+            }
+        }
+    }
+
     /// Publishes without waiting for anything.
     ///
     /// # Errors
@@ -162,6 +178,22 @@ pub(crate) async fn until_denied(notices: &mut broadcast::Receiver<Notice>, subj
     }
 }
 
+/// Resolves once the server has refused to let answers through to this inbox.
+async fn until_deaf(notices: &mut broadcast::Receiver<Notice>, inbox: &str) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::SubscribeDenied(denied)) if denied.split('.').next() == Some(inbox) => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Where answers to a process of this name come in.
+fn inbox(node: &NodeName) -> String {
+    format!("_INBOX_{node}")
+}
+
 async fn describe(
     options: &Options,
     notices: broadcast::Sender<Notice>,
@@ -169,7 +201,7 @@ async fn describe(
 ) -> Result<ConnectOptions> {
     let connect = ConnectOptions::new()
         .name(format!("callboard {}", options.node))
-        .custom_inbox_prefix(format!("_INBOX_{}", options.node))
+        .custom_inbox_prefix(inbox(&options.node))
         .ping_interval(PING)
         .connection_timeout(CONNECT)
         .request_timeout(Some(REQUEST))

@@ -178,6 +178,8 @@ pub const RETRY: &str = "cb.v1.ctl.dead.retry";
 pub const CANCEL: &str = "cb.v1.ctl.task.cancel";
 /// Where anybody answers a question to people.
 pub const ANSWER: &str = "cb.v1.ctl.inbox.answer";
+/// What is asked of any node. They read like verbs of nodes that are called `dead`, `task` and `inbox`.
+pub(crate) const OF_ANY: [&str; 3] = [RETRY, CANCEL, ANSWER];
 
 /// A key of shared state.
 pub fn state(key: &str) -> String {

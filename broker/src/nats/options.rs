@@ -65,7 +65,7 @@ pub struct Tls {
 /// What happens when the broker's streams are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// They are made, if this process may.
+    /// They are made, if this process may; else as for `Refuse`.
     Provision,
     /// `Unavailable`, with the command that makes them.
     Refuse,

@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::state::StateRoom;
 use super::tasks::TaskRoom;
 use crate::Broker;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{NodeName, TaskId};
 
 /// A broker on NATS, with what only this wing has.
@@ -37,26 +37,12 @@ pub struct Wing {
 /// Joins a broker.
 ///
 /// # Errors
-/// As [`Link::connect`] and [`provision::provision`]; `Unavailable`, with the command that helps, when the streams are
-/// not there and this process is not to make them; `Config` when the broker is not proved to be of the profile that was
-/// asked for.
+/// As [`Link::connect`], [`Link::heard`] and [`provision::provision`]; `Unavailable`, with the command that helps, when the
+/// streams are not there and this process is not to make them, or may not; `Config` when the broker is not proved to be
+/// of the profile that was asked for.
 pub async fn connect(options: Options) -> Result<Wing> {
     let link = Arc::new(Link::connect(&options).await?);
-    if options.works {
-        // A server that was restarted has lost it, and a node may make it.
-        provision::renew_memory(&link, &options.layout).await?;
-    }
-    match options.missing {
-        Missing::Provision => provision::complete(&link, &options.layout).await?,
-        Missing::Refuse => {
-            let missing = provision::missing(&link, &options.layout).await?;
-            if let Some(first) = missing.first().map(provision::name_of) {
-                let (address, n) = (&link.address, missing.len());
-                let what = format!("{address}: {n} streams are missing, {first} first: callboard provision makes them");
-                return Err(Error::unavailable(what));
-            }
-        }
-    }
+    link.heard(find_streams(&link, &options)).await?;
     let durability = provision::durability(&link).await?;
     provision::demand(options.profile, &durability, &link.address)?;
     tracing::info!(profile = %durability.profile, why = durability.why.as_deref(), "joined the broker");
@@ -87,6 +73,21 @@ pub async fn connect(options: Options) -> Result<Wing> {
         about: format!("nats {} ({})", link.address, durability.profile).into(),
     };
     Ok(Wing { broker, link, messages, durability, tasks })
+}
+
+/// Sees that the streams are there, and makes those that are not, where it is to.
+async fn find_streams(link: &Link, options: &Options) -> Result<()> {
+    if options.works {
+        // A server that was restarted has lost it, and a node may make it.
+        provision::renew_memory(link, &options.layout).await?;
+    }
+    match options.missing {
+        Missing::Provision => provision::complete(link, &options.layout).await,
+        Missing::Refuse => match provision::missing(link, &options.layout).await?.as_slice() {
+            [] => Ok(()),
+            missing => Err(provision::absent(link, missing, "callboard provision makes them")),
+        },
+    }
 }
 
 /// Makes the streams again that a restart of the server took away.

@@ -53,7 +53,7 @@ impl Offered {
     /// CB0205 for a store that another process works on; CB0114 for what nobody serves; sources that cannot be read.
     pub(crate) async fn open(&self, console: &Console) -> Result<Opened, Failure> {
         let console = self.here.over(console)?;
-        priced(&self.budget, &console)?;
+        priced(&self.budget.budget(), &console)?;
         let (public, limits) = (self.public()?, services::limits(&console)?.of_sources());
         let (desk, behind) = match &console.place {
             Place::Broker(remote) => {
@@ -175,7 +175,7 @@ fn here(node: &Node, public: &[CapabilityName]) -> Result<Desk, Failure> {
 
 /// What the nodes of a broker tell of themselves now.
 async fn there(nodes: &Nodes, public: &[CapabilityName]) -> Result<Desk, Failure> {
-    let told = nodes.all("served").await?;
+    let told = nodes.told("served").await?;
     let known: Vec<_> = told.iter().filter_map(|said| said.answer.as_ref().ok()).flat_map(listed).collect();
     let mut doors = Vec::new();
     for name in public {

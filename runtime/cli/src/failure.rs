@@ -21,6 +21,11 @@ impl Failure {
         Failure { exit, problems: Problems::new() }
     }
 
+    /// Whether it is this and nothing else.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        !self.problems.is_empty() && self.problems.iter().all(|problem| problem.code == code)
+    }
+
     /// The same with another exit code.
     pub(crate) fn exit(self, exit: Exit) -> Self {
         Failure { exit, ..self }

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use callboard::BudgetDoc;
+use callboard::broker::budget::Budget;
 use callboard::broker::code;
 use callboard::broker::problem::{Problem, Problems};
 use callboard::config::{Config, Setting};
@@ -136,13 +136,14 @@ fn of_work(config: Config) -> Config {
     Config { limits, models, tools, agents, mcp, budget, bulkhead, ..Config::default() }
 }
 
-/// Refuses a cost, typed or of the file, that no model's calls would ever reach, because the model has no price.
+/// Refuses a cost that no model's calls would ever reach, because the model has no price: that of a run's own `budget`, or
+/// the one that is configured here.
 ///
 /// # Errors
 /// For each model without one.
-pub(crate) fn priced(budget: &BudgetDoc, console: &Console) -> Result<(), Failure> {
+pub(crate) fn priced(budget: &Budget, console: &Console) -> Result<(), Failure> {
     let models = &console.config.models;
-    let bounds = budget.cost.is_some() || console.config.budget.cost.is_some();
+    let bounds = budget.cost_micros.is_some() || console.config.budget.cost.is_some();
     if !bounds || matches!(console.place, Place::Broker(_)) {
         return Ok(());
     }

@@ -91,6 +91,19 @@ impl Nodes {
         self.all_about(verb, &Value::Null, PATIENCE).await
     }
 
+    /// The same, for who shows nothing but what they say.
+    ///
+    /// # Errors
+    /// CB0015 when this user may ask no node: they are there all the same.
+    pub(crate) async fn told(&self, verb: &str) -> Result<Vec<Said>, Failure> {
+        let said = self.all(verb).await?;
+        let denied = |one: &Said| matches!(one.answer, Err(Error::Denied { .. }));
+        match said.first().map(|one| &one.answer) {
+            Some(Err(error)) if said.iter().all(denied) => Err(Failure::from(error.clone())),
+            _ => Ok(said),
+        }
+    }
+
     /// Asks every node the same about something, for which each may take so long.
     pub(crate) async fn all_about(&self, verb: &str, body: &Value, patience: Duration) -> Result<Vec<Said>, Failure> {
         let mut asking = tokio::task::JoinSet::new();
@@ -152,13 +165,23 @@ pub(crate) fn name(address: &Address) -> Result<NodeName, Failure> {
 /// A broker that cannot be joined, with what can be done about it.
 pub(crate) fn unreachable(error: &Error, address: &str) -> Failure {
     let problem = match error {
+        Error::Denied { what, .. } if what.starts_with("hear ") => {
+            problem_of(error).fix("set CALLBOARD_NAME to the name of its user on the server")
+        }
+        Error::Denied { what, .. } if !what.starts_with("connect ") => {
+            problem_of(error).fix("CALLBOARD_USER and CALLBOARD_PASSWORD, or --creds FILE, of a user who may")
+        }
         Error::Denied { .. } => {
             let what = format!("the broker at {} does not accept these credentials", plain(address));
             let fix = "--creds FILE, or set CALLBOARD_USER and CALLBOARD_PASSWORD";
             Problem::new(code::DENIED, what).fix(fix)
         }
         Error::Unavailable { what } if what.contains("callboard provision") => {
-            Problem::new(code::UNREACHABLE, what.to_string()).fix("callboard provision, or start a node, which does it")
+            let fix = match what.contains("by a user who may") {
+                true => "callboard provision, as the user `deploy` of deploy/nats or another who may",
+                false => "callboard provision, or start a node, which does it where it may",
+            };
+            Problem::new(code::UNREACHABLE, what.to_string()).fix(fix)
         }
         Error::Unavailable { what } => {
             let what = format!("no broker answers at {}", what.trim_start_matches("nats://"));

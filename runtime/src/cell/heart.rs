@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use callboard_agents::human::Doubt;
+use callboard_broker::Broker;
 use callboard_broker::code;
 use callboard_broker::error::{Class, Error, Remote, Result};
 use callboard_broker::id::TaskId;
@@ -292,7 +293,7 @@ async fn fail(hub: &Hub, journal: &Arc<Journal>, agent: &str) -> Result<()> {
         Verdict::Finish(outcome, dead) => (*outcome, dead),
     };
     // The outcome is more than the questions.
-    let asked = ask_about_doubts(hub, journal, agent, outcome.status).await;
+    let asked = raise_doubts(&hub.broker, journal, agent, outcome.status).await;
     report(&hub.stats, "question about an effect in doubt", asked);
     let view = tasks.get(vec![task.id.clone()]).await?.pop().flatten();
     let (attempt, started_at) = view.map_or((0, None), |view| (view.attempt, view.started_at));
@@ -303,13 +304,14 @@ async fn fail(hub: &Hub, journal: &Arc<Journal>, agent: &str) -> Result<()> {
     written.unwrap_or_else(|| Err(Error::Unknown { what: "an outcome".into() })).map(drop)
 }
 
-async fn ask_about_doubts(hub: &Hub, journal: &Arc<Journal>, agent: &str, ended: Status) -> Result<()> {
+/// Asks people about each effect that ends in doubt with a task that has ended so.
+pub(super) async fn raise_doubts(broker: &Broker, journal: &Arc<Journal>, agent: &str, ended: Status) -> Result<()> {
     let task = journal.task();
-    for (effect, key, intents) in journal.unasked_doubts(&hub.broker).await? {
+    for (effect, key, intents) in journal.unasked_doubts(broker).await? {
         let (capability, id, run) = (&task.capability, Some(&task.id), Some(&task.run));
         let doubt = Doubt { effect: &effect, key: &key, intents, capability, task: id, run, agent };
         let given = Given { trace: task.traceparent, origins: Vec::new() };
-        journal.delegate(&hub.broker, doubt.order(ended.as_str())?, given, |_| Ok(()), drop).await?;
+        journal.delegate(broker, doubt.order(ended.as_str())?, given, |_| Ok(()), drop).await?;
     }
     Ok(())
 }

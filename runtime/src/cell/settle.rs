@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use callboard_agents::human::Doubt;
 use callboard_agents::{Failure, TaskInfo};
 use callboard_broker::clock::Millis;
 use callboard_broker::dead_letter::Reason;
@@ -16,8 +15,7 @@ use callboard_broker::tasks::{Finish, GiveBack, Park};
 use tokio::time::Instant;
 
 use super::decide::Verdict;
-use super::heart::{Claimed, report};
-use super::journal::Given;
+use super::heart::{Claimed, raise_doubts, report};
 use super::pool::Pool;
 use super::stats::Ended;
 use super::work::no_agent;
@@ -116,25 +114,13 @@ impl<'a> Settling<'a> {
         }
         let now = Instant::now();
         let until = self.due.checked_sub(OUTCOME_FIRST).unwrap_or(now).max(now + ASK_AT_LEAST);
-        let asking = insist_while(is_away, until, || self.raise_doubts(outcome));
+        let (journal, broker) = (self.claim.journal(), &self.pool.hub.broker);
+        let asking = insist_while(is_away, until, || raise_doubts(broker, journal, &self.pool.name, outcome.status));
         match tokio::time::timeout_at(until, asking).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report(&self.pool.hub.stats, "question about an effect in doubt", Err(error)),
             Err(_) => tracing::warn!("an effect may be in doubt, and nobody could be asked in time"),
         }
-    }
-
-    async fn raise_doubts(&self, outcome: &Outcome) -> Result<()> {
-        let (journal, broker) = (self.claim.journal(), &self.pool.hub.broker);
-        for (effect, key, intents) in journal.unasked_doubts(broker).await? {
-            let (capability, task, run) = (&self.task.capability, Some(&self.task.id), Some(&self.task.run));
-            let agent = &self.pool.name;
-            let doubt = Doubt { effect: &effect, key: &key, intents, capability, task, run, agent };
-            let order = doubt.order(outcome.status.as_str())?;
-            let given = Given { trace: self.task.traceparent, origins: Vec::new() };
-            journal.delegate(broker, order, given, |_| Ok(()), drop).await?;
-        }
-        Ok(())
     }
 
     async fn finish(self, outcome: Outcome, dead: Option<Reason>) {

@@ -225,11 +225,19 @@ impl Setting {
             config.store = None;
             return Ok(());
         }
-        self.set_of_file(config, text)
+        self.take_text(config, text)
     }
 
-    /// The same as a file has it, which says that there is no store by not naming one.
+    /// The same as a file has it, which says that there is no store by not naming one: `memory` would be a path there.
     fn set_of_file(&self, config: &mut Config, text: &str) -> Result<(), Problem> {
+        if self.key == "store" && text == "memory" {
+            let problem = Problem::new(code::BAD_VALUE, "a file has the path of a store; `memory` is an option");
+            return Err(problem.fix("--store memory, or \"./memory\" for that path"));
+        }
+        self.take_text(config, text)
+    }
+
+    fn take_text(&self, config: &mut Config, text: &str) -> Result<(), Problem> {
         (self.set)(config, text).map_err(|why| Problem::new(code::BAD_VALUE, why))
     }
 }

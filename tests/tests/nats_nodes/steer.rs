@@ -67,6 +67,31 @@ async fn verbs_take_json_or_nothing_and_refuse_in_headers() {
     assert!(service::nodes(&link).await.unwrap().is_empty());
 }
 
+/// A node that was called `inbox` answered all answers to questions with that it has no such verb.
+#[tokio::test]
+async fn what_any_node_is_asked_is_answered_once_whatever_a_node_is_called() {
+    let server = Server::start();
+    let link = link(&server).await;
+    for (name, verb, body) in [
+        ("inbox", "answer", json!({ "task": "t1", "answer": "yes", "by": "ann" })),
+        ("task", "cancel", json!({ "task": "t1" })),
+        ("dead", "retry", json!({ "seq": 1 })),
+    ] {
+        let node = node(&server, name).await;
+        let ask = || link.client.request(format!("cb.v1.ctl.{name}.{verb}"), body.to_string().into());
+        // Until it listens there.
+        let listens = async { while ask().await.is_err() {} };
+        timeout(Duration::from_secs(60), listens).await.unwrap();
+        for _ in 0..20 {
+            let said = String::from_utf8_lossy(&ask().await.unwrap().payload).into_owned();
+            assert!(!said.contains("no verb"), "{name}: {said}");
+        }
+        let info = service::ask(&link, &NodeName::parse(name).unwrap(), "info", Value::Null).await.unwrap();
+        assert_eq!(info["node"], name);
+        node.shutdown().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_size_that_is_put_into_the_bucket_by_hand_is_taken() {
     let server = Server::start();

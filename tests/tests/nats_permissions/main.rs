@@ -10,6 +10,8 @@ mod prompts;
 mod roles;
 mod secured;
 mod table;
+mod told;
+mod units;
 mod wing;
 
 use std::collections::BTreeSet;

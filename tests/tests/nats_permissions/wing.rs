@@ -83,6 +83,25 @@ async fn a_client_submits_and_waits_and_a_node_does_the_work() {
     assert_eq!(client.tasks.cancel(two.id.clone(), "client".into()).await.unwrap(), [two.id]);
 }
 
+/// It said that its credentials were not accepted, and the other one that no broker answers there.
+#[tokio::test]
+async fn a_node_without_streams_or_under_another_name_hears_what_helps() {
+    let server = server();
+    let early = soon(nats::connect(options(&server, "a"))).await.map(drop).unwrap_err();
+    let told = early.to_string();
+    assert!(matches!(early, Error::Unavailable { .. }), "{told}");
+    assert!(told.contains("streams are missing, CB_TASKS first: callboard provision"), "{told}");
+
+    provision::provision(&link(&server, "deploy").await, &Layout::default()).await.unwrap();
+    for works in [true, false] {
+        let missing = if works { Missing::Provision } else { Missing::Refuse };
+        let other = Options { node: NodeName::parse("z").unwrap(), works, missing, ..options(&server, "a") };
+        let deaf = soon(nats::connect(other)).await.map(drop).unwrap_err();
+        assert!(matches!(deaf, Error::Denied { .. }) && deaf.to_string().contains("under the name z"), "{deaf}");
+    }
+    soon(nats::connect(options(&server, "a"))).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_a_node_may_not_pull_is_denied_at_once() {
     let server = provisioned().await;

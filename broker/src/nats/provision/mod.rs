@@ -111,14 +111,18 @@ async fn until_derived(link: &Link) -> Result<()> {
 /// bounds, and a node that starts must not take them back.
 ///
 /// # Errors
-/// As [`provision`]; `Unavailable` when a stream that is there differs in what is no bound.
+/// As [`provision`]; `Unavailable` when a stream that is there differs in what is no bound, and also when this process may
+/// make none: until somebody else has made them, the broker is not ready for it.
 pub(crate) async fn complete(link: &Link, layout: &Layout) -> Result<()> {
     let missing = missing(link, layout).await?;
     if missing.is_empty() {
         return Ok(());
     }
-    for config in missing {
-        create(link, &name_of(&config), &config).await?;
+    for config in &missing {
+        create(link, &name_of(config), config).await.map_err(|error| match error {
+            Error::Denied { .. } => absent(link, &missing, "callboard provision makes them, by a user who may"),
+            other => other,
+        })?;
     }
     join(link).await?;
     until_derived(link).await
@@ -150,7 +154,14 @@ pub(crate) async fn missing(link: &Link, layout: &Layout) -> Result<Vec<Value>> 
     Ok(missing)
 }
 
-pub(crate) fn name_of(config: &Value) -> String {
+/// That these streams are not there, and the command that helps.
+pub(crate) fn absent(link: &Link, missing: &[Value], helps: &str) -> Error {
+    let first = missing.first().map(name_of).unwrap_or_default();
+    let what = format!("{}: {} streams are missing, {first} first: {helps}", link.address, missing.len());
+    Error::unavailable(what)
+}
+
+fn name_of(config: &Value) -> String {
     config["name"].as_str().unwrap_or_default().to_owned()
 }
 

@@ -102,6 +102,10 @@ impl Room {
     async fn answer_verbs(self: Arc<Self>, mut asked: Subscriber) {
         let mut answering = JoinSet::new();
         while let Some(message) = receive(&mut asked).await {
+            // It came by the name of this node, and is answered elsewhere.
+            if names::OF_ANY.contains(&message.subject.as_str()) {
+                continue;
+            }
             let verb = message.subject.rsplit('.').next().unwrap_or_default();
             if !came_directly(&message, &names::control(&self.link.node, verb)) {
                 tracing::warn!(subject = %message.subject, "a command that came by way of a stream is not obeyed");

@@ -1,5 +1,6 @@
 //! `callboard doctor`: what this program sees, and whether it is well.
 
+use callboard::Error;
 use callboard::broker::task::Status;
 use callboard::broker::tasks::{TaskFilter, TaskView};
 use callboard::broker::{Broker, sqlite};
@@ -78,11 +79,15 @@ async fn rows(place: &Place) -> Result<Option<Check>, Failure> {
 async fn work(broker: &Broker) -> Result<Vec<Check>, Failure> {
     let filter = TaskFilter { newest_first: true, limit: JUDGED, ..TaskFilter::default() };
     let views = broker.tasks.list(filter).await?;
-    let letters = broker.dead.list(0, JUDGED).await?.iter().filter(|letter| letter.retried_as.is_none()).count();
-    let dead = Check::ok(
-        "dead letters",
-        if letters == 0 { "none".to_owned() } else { format!("{letters}: callboard dead ls") },
-    );
+    let letters = match broker.dead.list(0, JUDGED).await {
+        Ok(letters) => match letters.iter().filter(|letter| letter.retried_as.is_none()).count() {
+            0 => "none".to_owned(),
+            some => format!("{some}: callboard dead ls"),
+        },
+        Err(Error::Denied { .. }) => "this user may not read them".to_owned(),
+        Err(error) => return Err(error.into()),
+    };
+    let dead = Check::ok("dead letters", letters);
     let waiting: u64 = broker.depth_of_all().await?;
     let mut checks = vec![Check::ok("queue", format!("{waiting} waiting")), dead];
     if !views.is_empty() {

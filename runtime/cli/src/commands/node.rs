@@ -150,12 +150,7 @@ async fn ls(console: &Console) -> Done {
     let store = console.look().await?;
     let rows = match store.nodes() {
         Some(nodes) => nodes.all("info").await?.into_iter().map(row).collect(),
-        None => store
-            .node_says("info")
-            .await?
-            .map(|info| Row { state: "up".into(), since: None, info })
-            .into_iter()
-            .collect(),
+        None => store.node_says("info").await?.map(|info| Row::new("up", None, info)).into_iter().collect(),
     };
     let none = if Vec::is_empty(&rows) { super::agent::nothing(console, &store).await? } else { String::new() };
     then(answer(Rows(rows)), &none)
@@ -165,9 +160,14 @@ fn row(said: nodes::Said) -> Row {
     let node = said.node.node.to_string();
     let (state, info) = match said.answer {
         Ok(info) => (said.node.state, info),
-        Err(error) => ("silent".into(), serde_json::json!({ "node": node, "error": error.to_string() })),
+        Err(error) => {
+            // Whoever may not ask it sees that it gives signs of life.
+            let asked = !matches!(error, callboard::Error::Denied { .. });
+            let state = if asked { "silent".into() } else { said.node.state };
+            (state, serde_json::json!({ "node": node, "error": error.to_string() }))
+        }
     };
-    Row { state, since: Some(time::date(said.node.since)), info }
+    Row::new(&state, Some(time::date(said.node.since)), info)
 }
 
 async fn ask(node: &str, verb: &str, console: &Console) -> Done {
@@ -191,6 +191,15 @@ struct Row {
     since: Option<String>,
     #[serde(flatten)]
     info: Value,
+}
+
+impl Row {
+    /// What it says of its own state is newer than what is known of it.
+    fn new(known: &str, since: Option<String>, mut info: Value) -> Self {
+        let said = info.as_object_mut().and_then(|info| info.remove("state"));
+        let state = said.as_ref().and_then(Value::as_str).unwrap_or(known).to_owned();
+        Row { state, since, info }
+    }
 }
 
 #[derive(Serialize)]

@@ -56,7 +56,7 @@ pub(crate) async fn pool(of: Pool, console: &Console) -> Done {
 pub(crate) async fn agents(store: &Store) -> Result<Vec<(Option<String>, Value)>, Failure> {
     let said = match store.nodes() {
         Some(nodes) => {
-            let all = nodes.all("agents").await?;
+            let all = nodes.told("agents").await?;
             all.into_iter().filter_map(|one| Some((Some(one.node.node.to_string()), one.answer.ok()?))).collect()
         }
         None => store.node_says("agents").await?.map(|said| (None, said)).into_iter().collect::<Vec<_>>(),

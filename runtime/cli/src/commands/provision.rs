@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::console::{Console, Place};
+use crate::failure::Failure;
 use crate::nodes;
 use crate::output::{Done, Page, Show, answer, time};
 
@@ -49,7 +50,10 @@ pub(crate) async fn provision(of: Provision, console: &Console) -> Done {
         event_days: of.event_days.unwrap_or(usual.event_days),
         ..usual
     };
-    let report = provision::refresh(&link, &layout, asked).await?;
+    let report = link.heard(provision::refresh(&link, &layout, asked)).await.map_err(|error| match error {
+        callboard::Error::Denied { .. } => failed(error),
+        other => Failure::from(other),
+    })?;
     let durability = match of.profile {
         Some(profile) => provision::prove(&link, profile, &of.monitor).await?,
         None => provision::durability(&link).await?,

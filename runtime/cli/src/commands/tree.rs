@@ -36,7 +36,7 @@ pub(crate) async fn tree(of: Tree, console: &Console) -> Done {
 
 /// The trees of all nodes, one below the other.
 async fn every(nodes: &Nodes, all: bool, console: &Console, store: &Store) -> Done {
-    let (mut infos, trees) = tokio::try_join!(nodes.all("info"), nodes.all("tree"))?;
+    let (mut infos, trees) = tokio::try_join!(nodes.all("info"), nodes.told("tree"))?;
     let mut shown = Vec::new();
     for said in trees {
         let info = infos.iter_mut().find(|info| info.node.node == said.node.node);

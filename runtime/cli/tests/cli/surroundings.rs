@@ -208,10 +208,17 @@ fn a_budget_in_cost_is_refused_for_a_model_without_a_price_and_a_file_sets_one()
         let did = world.run(&[command, &["--config", "cost.toml"]].concat());
         assert!(did.exit == 2 && did.err.contains("which has no price"), "{command:?}: {}", did.err);
     }
+    // A workflow that has one is bounded by it as a run is for which it was typed.
+    world.file("bounded.toml", GOOD.replace("[inputs]", "[budget]\ncost = 1.5\n[inputs]"));
+    let bounded = |more: &[&str]| world.run(&[&["run", "bounded.toml"], more].concat());
+    let did = bounded(&["--config", "node.toml"]);
+    assert!(did.exit == 2 && did.err.contains("which has no price"), "{}", did.err);
     assert!(!world.path().join("store.db").exists(), "refused before anything is opened");
+    assert_eq!(bounded(&[]).exit, 0, "there is no model whose price could be missing");
     world.file("node.toml", node.clone() + "\"ollama/own\" = { input = 0, output = 0 }\n");
     world.file("good.toml", GOOD);
     let did = world.run(&["run", "good.toml", "--budget", "cost=1.5", "--config", "node.toml"]);
     assert_eq!(did.exit, 0, "{}", did.err);
+    assert_eq!(bounded(&["--config", "node.toml"]).exit, 0);
     assert_eq!(world.run(&["run", "good.toml", "--config", "nowhere.toml"]).exit, 2);
 }

@@ -68,6 +68,19 @@ fn the_environment_stands_over_the_file_and_its_mistakes_are_told() {
     assert!(wrong.to_string().contains("CALLBOARD_QUEUE"), "{wrong}");
 }
 
+/// It made a store of that name, where the option and the variable mean none.
+#[test]
+fn a_file_does_not_take_memory_for_a_path() {
+    let wrong = Config::from_toml("node.toml", "store = \"memory\"\n").unwrap_err();
+    let problem = wrong.iter().next().unwrap();
+    assert_eq!((problem.code, problem.at.as_ref().unwrap().line), (code::NOT_ALLOWED, 1));
+    assert!(problem.fix.as_ref().unwrap().contains("--store memory"), "{wrong}");
+    let path = Config::from_toml("node.toml", "store = \"./memory\"\n").unwrap();
+    assert_eq!(path.store.as_deref(), Some(std::path::Path::new("./memory")));
+    let typed = Config::default().over(|name| (name == "CALLBOARD_STORE").then(|| "./memory".into())).unwrap();
+    assert_eq!(typed.store, path.store);
+}
+
 #[test]
 fn one_file_is_not_for_a_broker_and_a_store() {
     let both = "store = \"x.db\"\n[broker]\naddress = \"nats://x\"\n";

@@ -78,7 +78,6 @@ struct Job {
 /// Runs it.
 pub(crate) async fn run(of: Run, console: &Console) -> Done {
     let console = &of.here.over(console)?;
-    models::priced(&of.budget, console)?;
     // What is typed wrong is told before anything is opened; what a broker's nodes serve, only they know.
     let far = match console.place {
         Place::Broker(_) => Some(console.work().await?),
@@ -96,6 +95,8 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
         (None, Some(file)) => flow::job(file, &of.inputs, &served)?,
         (None, None) => return Err(Problem::new(code::MISSING_ARGUMENT, "there is nothing to run").into()),
     };
+    let budget = of.budget.budget().or(job.budget);
+    models::priced(&budget, console)?;
     let run = match &of.id {
         Some(name) => RunId::parse(name).map_err(|bad| Problem::new(code::BAD_VALUE, format!("--run: {bad}")))?,
         None => RunId::fresh(),
@@ -119,7 +120,7 @@ pub(crate) async fn run(of: Run, console: &Console) -> Done {
     if let Some(limit) = of.deadline {
         task.deadline = task.created_at.saturating_add(millis(limit.length()));
     }
-    let task = task.budgeted(of.budget.budget().or(job.budget).or(console.config.budget.budget()));
+    let task = task.budgeted(budget.or(console.config.budget.budget()));
     submit(&store.broker, task).await?;
     let root = ids::root(&store.broker, &run).await?;
     let root = root.map_or_else(|| callboard::broker::id::TaskId::root(&run), |view| view.task.id);
