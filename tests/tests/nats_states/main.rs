@@ -11,6 +11,7 @@ use callboard_tests::nats::Server;
 
 mod dead;
 mod doubt;
+mod ends;
 mod facts;
 mod follow;
 mod keys;

@@ -279,7 +279,10 @@ impl Room {
         };
         // Kept before it leaves the queue; when it cannot be kept it stays and comes again.
         match self.dead.bury_task(&letter).await {
-            Ok(()) => self.term(&pulled.ack).await,
+            Ok(()) => {
+                letter.reason.count();
+                self.term(&pulled.ack).await;
+            }
             Err(error) => tracing::warn!(%error, subject = pulled.subject, "a task cannot be read, nor kept"),
         }
     }

@@ -88,6 +88,7 @@ impl Room {
         }
         let Some(standing) = self.held.standing(&fence) else { return self.finished_before(&fence).await };
         let standing = self.write(&standing, entries).await?;
+        let mut letter = None;
         if let Some(reason) = dead {
             // The letter comes first; so it is looked whether the outcome can follow.
             let filter = names::records(&fence.task);
@@ -96,18 +97,25 @@ impl Room {
                 return self.lost(&fence).await;
             }
             let error = outcome.error.as_ref().map(|error| error.message.clone());
-            self.dead.bury_task(&facts::dead_task(&standing.task, reason, error)).await?;
+            let buried = letter.insert(facts::dead_task(&standing.task, reason, error));
+            self.dead.bury_task(buried).await?;
         }
         let mark = self.mark();
         let end = EndMark { writer: mark.clone(), lease: fence.lease, key: standing.task.key.clone() };
         let body = end_document(&outcome, &end)?;
         match self.append_record(&fence.task, outcome.status.as_str(), standing.last, body, &mark).await? {
             Appended::At(_) => {
+                if let Some(reason) = dead {
+                    reason.count();
+                }
                 self.held.let_go(&fence.task, fence.lease);
                 self.ack(&standing.ack).await;
                 Ok(Recorded::New)
             }
-            Appended::Conflict => self.lost(&fence).await,
+            Appended::Conflict => {
+                self.reconsider(&fence.task, letter.as_ref()).await;
+                self.lost(&fence).await
+            }
         }
     }
 
