@@ -9,6 +9,7 @@ use callboard_broker::{BoxFuture, Broker, memory};
 use callboard_tests::contract::{Setup, Wing};
 use callboard_tests::nats::Server;
 
+mod clocks;
 mod dead;
 mod doubt;
 mod ends;
