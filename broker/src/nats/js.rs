@@ -354,7 +354,7 @@ fn raw(message: async_nats::Message) -> Result<Raw> {
 }
 
 /// RFC 3339 as the server writes it, in milliseconds; 0 for anything else.
-fn stamp(text: &str) -> Millis {
+pub(crate) fn stamp(text: &str) -> Millis {
     let read = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
     read.ok().and_then(|at| Millis::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()).unwrap_or(0)
 }

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `options`, `link`, `standing`, `js` | how a process joins, its connection, whether it is still taken, what it asks of JetStream |
+//! | `clocks` | whether the clock of a process and the server's agree |
 //! | `names` | streams and subjects |
 //! | `provision` | making the streams, and proof that they are as asked |
 //! | `record` | the documents of a run's log |
@@ -35,6 +36,7 @@ pub mod state;
 
 pub mod messages;
 
+mod clocks;
 mod js;
 mod large;
 mod once;
@@ -48,6 +50,7 @@ mod tasks;
 mod values;
 mod wing;
 
+pub use clocks::APART;
 pub use link::{Link, Notice};
 pub use options::{Credentials, Missing, Options, Tls};
 pub use provision::{Asked, Durability, Layout, Made, Report};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::broadcast;
 
 use super::blobs::BlobRoom;
+use super::clocks;
 use super::dead::{DeadKeeper, DeadRoom};
 use super::events::EventRoom;
 use super::link::{Link, Notice};
@@ -46,6 +47,7 @@ pub async fn connect(options: Options) -> Result<Wing> {
     let durability = provision::durability(&link).await?;
     provision::demand(options.profile, &durability, &link.address)?;
     tracing::info!(profile = %durability.profile, why = durability.why.as_deref(), "joined the broker");
+    tokio::spawn(clocks::watch(Arc::downgrade(&link)));
     if options.works {
         tokio::spawn(renew(Arc::downgrade(&link), options.layout.clone(), link.notices()));
     }

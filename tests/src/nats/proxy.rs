@@ -22,13 +22,15 @@ pub enum Direction {
     Down,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Line {
     /// By [`Direction`].
     ways: [Way; 2],
     /// Counted up to break what is connected.
     breaks: u64,
     refusing: bool,
+    /// What holds its way back when it comes by.
+    stop: Option<(Direction, Arc<[u8]>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +42,11 @@ struct Way {
 impl Line {
     fn way(&self, direction: Direction) -> Way {
         self.ways[direction as usize]
+    }
+
+    fn stops(&self, direction: Direction, bytes: &[u8]) -> bool {
+        let stop = self.stop.as_ref().filter(|(way, _)| *way == direction);
+        stop.is_some_and(|(_, text)| bytes.windows(text.len()).any(|part| *part == **text))
     }
 }
 
@@ -89,6 +96,18 @@ impl Proxy {
         self.line.send_modify(|line| line.ways[direction as usize].held = true);
     }
 
+    /// Holds back one direction from the moment in which this text is sent, with all that was sent along with it;
+    /// until it heals.
+    pub fn stop_at(&self, direction: Direction, text: &str) {
+        self.line.send_modify(|line| line.stop = Some((direction, text.as_bytes().into())));
+    }
+
+    /// Resolves once that text has come by.
+    pub async fn stopped(&self) {
+        let mut line = self.line.subscribe();
+        drop(line.wait_for(|line| line.stop.is_none()).await);
+    }
+
     /// Lets everything through again, without delay, and takes new connections.
     pub fn heal(&self) {
         self.line.send_modify(|line| *line = Line { breaks: line.breaks, ..Line::default() });
@@ -134,8 +153,8 @@ async fn accept(listener: std::net::TcpListener, server: String, line: Arc<watch
             let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), upstream.into_split());
             let mut watched = line.subscribe();
             tokio::select! {
-                () = carry(from_client, to_server, line.subscribe(), Direction::Up) => {}
-                () = carry(from_server, to_client, line.subscribe(), Direction::Down) => {}
+                () = carry(from_client, to_server, &line, Direction::Up) => {}
+                () = carry(from_server, to_client, &line, Direction::Down) => {}
                 _ = watched.wait_for(|line| line.breaks != breaks) => {}
             }
         });
@@ -145,12 +164,21 @@ async fn accept(listener: std::net::TcpListener, server: String, line: Arc<watch
 async fn carry(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut line: watch::Receiver<Line>,
+    control: &watch::Sender<Line>,
     direction: Direction,
 ) {
+    let mut line = control.subscribe();
     let mut chunk = vec![0; CHUNK];
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
         let read = Instant::now();
+        control.send_if_modified(|line| {
+            let stops = line.stops(direction, &chunk[..length]);
+            if stops {
+                line.ways[direction as usize].held = true;
+                line.stop = None;
+            }
+            stops
+        });
         let Ok(now) = line.wait_for(|line| !line.way(direction).held).await.map(|line| line.way(direction)) else {
             return;
         };

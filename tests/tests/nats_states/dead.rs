@@ -9,13 +9,14 @@ use callboard_broker::dead_letter::{DeadLetters, MAX_DEAD_MESSAGES, NewDeadLette
 use callboard_broker::error::{Error, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::messages::DeadMessages;
-use callboard_broker::nats::dead::{DeadKeeper, DeadRoom, Retries};
+use callboard_broker::nats::dead::{DeadKeeper, DeadRoom, Fate, Retries};
+use callboard_broker::task::Status;
 use callboard_tests::contract::bench::message;
 use serde_json::json;
 
 use super::Real;
 
-/// A room for tasks that knows nothing but generations.
+/// A room for tasks that knows nothing but generations: all have failed.
 #[derive(Default)]
 struct Generations(Mutex<BTreeMap<TaskId, TaskId>>);
 
@@ -26,10 +27,12 @@ impl Retries for Generations {
         Box::pin(async move { Ok(again) })
     }
 
-    fn next_generation(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Option<TaskId>>>> {
+    fn fates(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Fate>>> {
         let known = self.0.lock().unwrap();
-        let next = tasks.iter().map(|task| known.get(task).cloned()).collect();
-        Box::pin(async move { Ok(next) })
+        let fate =
+            |task| Fate { is_known: true, ended: Some(Status::Failed), next: known.get::<TaskId>(task).cloned() };
+        let fates = tasks.iter().map(fate).collect();
+        Box::pin(async move { Ok(fates) })
     }
 }
 

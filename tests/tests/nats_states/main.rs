@@ -9,8 +9,10 @@ use callboard_broker::{BoxFuture, Broker, memory};
 use callboard_tests::contract::{Setup, Wing};
 use callboard_tests::nats::Server;
 
+mod clocks;
 mod dead;
 mod doubt;
+mod ends;
 mod facts;
 mod follow;
 mod keys;

@@ -48,28 +48,33 @@ impl DeadKeeper {
         Arc::new(Self { link, orders })
     }
 
-    /// Keeps the letter of a task; nothing changes when it has one already.
+    /// Keeps the letter of a task; nothing changes when it has one for this reason already. One for another reason, of an
+    /// end that did not come about, is not in its way.
     ///
     /// # Errors
     /// `Busy` when there is no room; `Unknown` when no answer came: it can be repeated.
     pub async fn bury_task(&self, letter: &NewDeadLetter) -> Result<()> {
-        let token = letter::token(letter);
         // Numbers follow what happened in this process.
         self.flush().await;
         let body = letter::write(letter, self.link.clock.now(), limit(&self.link))?;
-        let subject = names::dead(&letter.capability, letter.reason.as_str(), &token);
-        let filter = names::dead("*", "*", &token);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
-        headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str());
-        match store_once(&self.link, &subject, &headers, &body.into()).await.answer {
-            Ok(_) => {
-                letter.reason.count();
-                Ok(())
-            }
-            Err(Refusal::Conflict) => Ok(()),
+        match store_once(&self.link, &letter::subject(letter), &headers, &body.into()).await.answer {
+            Ok(_) | Err(Refusal::Conflict) => Ok(()),
             Err(refusal) => Err(refusal.into_error("a dead letter")),
         }
+    }
+
+    /// Takes the letter of a task back, whoever wrote it: for a task that has ended in another way than it tells of.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Denied`.
+    pub(crate) async fn take_back(&self, letter: &NewDeadLetter) -> Result<()> {
+        let (seq, _) = self.link.newest(names::DEAD, &letter::subject(letter)).await?;
+        if seq > 0 {
+            self.link.delete(names::DEAD, seq).await?;
+        }
+        Ok(())
     }
 
     /// Waits until what was given before is stored, at most [`REQUEST`].

@@ -9,8 +9,10 @@ use crate::dead_letter::{DeadLetter, NewDeadLetter, Reason};
 use crate::error::{Error, Result};
 use crate::id::TaskId;
 use crate::nats::js::Raw;
+use crate::nats::names;
 use crate::payload::Payload;
 use crate::subject;
+use crate::task::Status;
 
 /// A dead letter as it is stored: its number is its sequence, and whether it was put back is asked when it is read.
 #[derive(Serialize, Deserialize)]
@@ -79,6 +81,21 @@ pub(super) fn token(letter: &NewDeadLetter) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple().to_string()
 }
 
+/// Where the letter of a task stands.
+pub(super) fn subject(letter: &NewDeadLetter) -> String {
+    names::dead(&letter.capability, letter.reason.as_str(), &token(letter))
+}
+
+/// Whether a letter with this reason is about a task that has ended so; `None`: it has not. What cannot be read is about
+/// the message that was in the queue, whatever became of a task of that name.
+pub(crate) fn tells_of(reason: Reason, ended: Option<Status>) -> bool {
+    match reason {
+        Reason::Expired => ended == Some(Status::Expired),
+        Reason::NoRecipient | Reason::Failed | Reason::TooManyClaims => ended == Some(Status::Failed),
+        Reason::Undecodable | Reason::Spoofed => true,
+    }
+}
+
 /// Whether it is a message: only those make room for others.
 pub(super) fn is_message(raw: &Raw) -> bool {
     raw.subject.rsplit('.').next().is_some_and(|token| token.starts_with(OF_MESSAGE))
@@ -119,6 +136,20 @@ mod tests {
         let read = read(&raw(write(&letter(json!("xxxxxxxxxx").into()), 9, 10).unwrap()));
         assert_eq!(read.body, Payload::null());
         assert_eq!(read.error.as_deref(), Some("late; its body of 12 bytes is too large to be kept"));
+    }
+
+    #[test]
+    fn a_letter_tells_of_an_end_of_its_kind_and_of_none_that_has_not_come() {
+        let told = |reason| {
+            let ends = [Status::Completed, Status::Failed, Status::Cancelled, Status::Expired, Status::Skipped];
+            let told: Vec<Status> = ends.into_iter().filter(|end| tells_of(reason, Some(*end))).collect();
+            (told, tells_of(reason, None))
+        };
+        assert_eq!(told(Reason::Expired), (vec![Status::Expired], false));
+        for reason in [Reason::Failed, Reason::TooManyClaims, Reason::NoRecipient] {
+            assert_eq!(told(reason), (vec![Status::Failed], false));
+        }
+        assert_eq!((told(Reason::Undecodable).0.len(), tells_of(Reason::Undecodable, None)), (5, true));
     }
 
     #[test]

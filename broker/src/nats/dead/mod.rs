@@ -1,9 +1,10 @@
-//! The room for dead letters: a stream in which a task has at most one, and which operators read with their own tools.
+//! The room for dead letters: a stream in which a task has at most one for each reason, and which operators read with
+//! their own tools.
 //!
-//! Whether a task was put back is not written into its letter, because two stores cannot be written at once: it was if
-//! its next generation is there.
+//! Two stores cannot be written at once. So a letter is written before the outcome that it tells of, and counts once that
+//! stands: of a task that goes on, or has ended otherwise, there is none to see. And whether a task was put back is not
+//! written into its letter: it was if its next generation is there.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -13,11 +14,13 @@ use crate::BoxFuture;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::{Error, Result};
 use crate::id::TaskId;
+use crate::task::Status;
 
 mod keeper;
 mod letter;
 
 pub use keeper::DeadKeeper;
+pub(super) use letter::tells_of;
 
 /// The most dead letters in one page.
 const MAX_PAGE: usize = 1_000;
@@ -27,8 +30,19 @@ pub trait Retries: Send + Sync {
     /// Puts a task back as its next generation, once; a second call returns the same id.
     fn retry(&self, task: TaskId) -> BoxFuture<'_, Result<TaskId>>;
 
-    /// The next generation of each task, where it is there, in the order asked.
-    fn next_generation(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Option<TaskId>>>>;
+    /// What became of each task, in the order asked.
+    fn fates(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Fate>>>;
+}
+
+/// What became of a task that has a letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    /// Whether anything of it is on record. Letters outlive runs that were removed.
+    pub is_known: bool,
+    /// How it has ended.
+    pub ended: Option<Status>,
+    /// Its next generation, where it is there.
+    pub next: Option<TaskId>,
 }
 
 /// The room.
@@ -51,12 +65,11 @@ impl DeadRoom {
             let Some(last) = page.last() else { break };
             next = last.seq + 1;
             let more = last.pending > 0;
-            letters.extend(page.iter().map(letter::read));
+            letters.extend(self.judged(page.iter().map(letter::read).collect()).await?);
             if !more {
                 break;
             }
         }
-        self.mark_retried(&mut letters).await?;
         Ok(letters)
     }
 
@@ -66,22 +79,22 @@ impl DeadRoom {
         }
         self.keeper.flush().await;
         let found = self.keeper.link().at(names::DEAD, seq).await?;
-        let mut letters: Vec<DeadLetter> = found.iter().map(letter::read).collect();
-        self.mark_retried(&mut letters).await?;
-        Ok(letters.pop())
+        Ok(self.judged(found.iter().map(letter::read).collect()).await?.pop())
     }
 
-    async fn mark_retried(&self, letters: &mut [DeadLetter]) -> Result<()> {
+    /// The letters that tell of what has become of their tasks, each with what it was put back as.
+    async fn judged(&self, letters: Vec<DeadLetter>) -> Result<Vec<DeadLetter>> {
         let tasks: Vec<TaskId> = letters.iter().filter_map(|letter| letter.task.clone()).collect();
         if tasks.is_empty() {
-            return Ok(());
+            return Ok(letters);
         }
-        let next = self.retries.next_generation(tasks.clone()).await?;
-        let next: HashMap<TaskId, TaskId> = tasks.into_iter().zip(next).filter_map(|(t, n)| Some((t, n?))).collect();
-        for letter in letters {
-            letter.retried_as = letter.task.as_ref().and_then(|task| next.get(task).cloned());
-        }
-        Ok(())
+        let mut fates = self.retries.fates(tasks).await?.into_iter();
+        let judged = letters.into_iter().filter_map(|mut letter| {
+            let fate = if letter.task.is_some() { fates.next().unwrap_or_default() } else { Fate::default() };
+            letter.retried_as = fate.next;
+            (!fate.is_known || tells_of(letter.reason, fate.ended)).then_some(letter)
+        });
+        Ok(judged.collect())
     }
 
     async fn put_back(&self, seq: u64) -> Result<TaskId> {

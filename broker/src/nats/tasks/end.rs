@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::try_join_all;
 
 use super::room::{Appended, Room};
+use crate::dead_letter::NewDeadLetter;
 use crate::error::{Error, Result};
 use crate::facts::{self, Stood};
 use crate::id::{RunId, TaskId};
+use crate::nats::dead::{Fate, tells_of};
 use crate::nats::names;
 use crate::nats::record::{EndMark, Story, end_document, ending, parse_subject};
 use crate::queue::Spent;
@@ -32,15 +34,21 @@ impl Room {
         queued: u64,
     ) -> Result<bool> {
         let now = self.now();
-        let outcome = match why {
-            None => facts::cancelled(task, &story.into(), "the end of its parent", now),
+        let (letter, outcome) = match why {
+            None => (None, facts::cancelled(task, &story.into(), "the end of its parent", now)),
             Some(spent) => {
                 let (letter, outcome) = facts::spent(task, &story.into(), spent, now);
                 self.dead.bury_task(&letter).await?;
-                outcome
+                (Some(letter), outcome)
             }
         };
-        let Appended::At(_) = self.write_end(task, &outcome, story.last).await? else { return Ok(false) };
+        let Appended::At(_) = self.write_end(task, &outcome, story.last).await? else {
+            self.reconsider(&task.id, letter.as_ref()).await;
+            return Ok(false);
+        };
+        if let Some(letter) = letter {
+            letter.reason.count();
+        }
         self.held.revoke(&task.id, Revoked::Ended(outcome.status));
         if queued > 0 {
             self.link.delete(names::TASKS, queued).await?;
@@ -48,10 +56,29 @@ impl Room {
         Ok(true)
     }
 
-    /// Whether a task has its outcome, by what the leader knows: it is the last record of a task.
+    /// Takes a letter back whose outcome met a conflict, when another one stands that it does not tell of. While none
+    /// stands it is kept, and not shown: whoever comes next may end the task so, and has found its letter there.
+    pub(super) async fn reconsider(&self, task: &TaskId, letter: Option<&NewDeadLetter>) {
+        let Some(letter) = letter else { return };
+        let taken = match self.ended_as(task).await {
+            Ok(Some(status)) if !tells_of(letter.reason, Some(status)) => self.dead.take_back(letter).await,
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken {
+            tracing::debug!(%task, %error, "a dead letter was not taken back, and is not shown");
+        }
+    }
+
+    /// Whether a task has its outcome, by what the leader knows.
     pub(super) async fn has_ended(&self, task: &TaskId) -> Result<bool> {
+        Ok(self.ended_as(task).await?.is_some())
+    }
+
+    /// How a task has ended, by what the leader knows: its outcome is its last record.
+    async fn ended_as(&self, task: &TaskId) -> Result<Option<Status>> {
         let (_, subject) = self.link.newest(names::RUNS, &names::records(task)).await?;
-        Ok(parse_subject(&subject).is_some_and(|(_, kind)| ending(kind).is_some()))
+        Ok(parse_subject(&subject).and_then(|(_, kind)| ending(kind)))
     }
 
     async fn write_end(&self, task: &Task, outcome: &Outcome, last: u64) -> Result<Appended> {
@@ -177,21 +204,28 @@ impl Room {
 }
 
 impl Room {
-    /// The next generation of each task, where it is there.
-    pub(super) async fn next_generation(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskId>>> {
+    /// What became of each task.
+    pub(super) async fn fates(&self, tasks: Vec<TaskId>) -> Result<Vec<Fate>> {
         let mut runs: HashMap<RunId, HashMap<TaskId, Story>> = HashMap::new();
-        let mut next = Vec::new();
+        let mut fates = Vec::new();
         for id in tasks {
             let run = id.run();
             if !runs.contains_key(&run) {
                 runs.insert(run.clone(), self.run_stories(&run).await?);
             }
+            let run = runs.get(&run);
             let retries = |task: &&Task| task.retry_of.as_ref() == Some(&id);
-            let found =
-                runs.get(&run).and_then(|run| run.values().filter_map(|story| story.task.as_ref()).find(retries));
-            next.push(found.map(|task| task.id.clone()));
+            let next = run.and_then(|run| run.values().filter_map(|story| story.task.as_ref()).find(retries));
+            let next = next.map(|task| task.id.clone());
+            let story = run.and_then(|run| run.get(&id));
+            let ended = match story.map(|story| story.outcome.as_ref()) {
+                // A copy may not have heard of it yet.
+                Some(None) => self.ended_as(&id).await?,
+                outcome => outcome.flatten().map(|outcome| outcome.status),
+            };
+            fates.push(Fate { is_known: story.is_some(), ended, next });
         }
-        Ok(next)
+        Ok(fates)
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::hub::Listening;
 use super::room::Room;
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::id::{NodeName, TaskId};
@@ -27,8 +28,8 @@ pub(super) struct Held {
     pub(super) last: u64,
     /// Where its message is acknowledged.
     pub(super) ack: String,
-    /// When it lapses unless extended.
-    pub(super) until: Millis,
+    /// When it lapses unless extended; not a time of the day, which can be set.
+    pub(super) until: Instant,
     /// Hears what others write about its run.
     pub(super) _listening: Arc<Listening>,
     pub(super) revoke: watch::Sender<Option<Revoked>>,
@@ -123,18 +124,18 @@ impl Holdings {
     }
 
     /// Notes what a claim has appended, which is a sign of life too.
-    pub(super) fn wrote(&self, task: &TaskId, lease: u64, n: u64, last: u64, now: Millis) {
+    pub(super) fn wrote(&self, task: &TaskId, lease: u64, n: u64, last: u64, at: Instant) {
         if let Some(held) = self.claims().get_mut(task).filter(|held| held.lease == lease) {
             (held.n, held.last) = (n, last);
-            held.until = held.until.max(now + lapse());
+            held.until = held.until.max(at + LEASE);
         }
     }
 
     /// A sign of life; where to tell the server, if the claim holds.
-    pub(super) fn extend(&self, task: &TaskId, lease: u64, now: Millis) -> Option<(String, u64)> {
+    pub(super) fn extend(&self, task: &TaskId, lease: u64, at: Instant) -> Option<(String, u64)> {
         let mut claims = self.claims();
         let held = claims.get_mut(task).filter(|held| held.lease == lease)?;
-        held.until = held.until.max(now + lapse());
+        held.until = held.until.max(at + LEASE);
         Some((held.ack.clone(), held.last))
     }
 
@@ -175,7 +176,7 @@ impl Holdings {
     }
 
     /// Takes the claims out that lapsed by `now`.
-    pub(super) fn lapsed(&self, now: Millis) -> Vec<Held> {
+    pub(super) fn lapsed(&self, now: Instant) -> Vec<Held> {
         let mut claims = self.claims();
         let ids: Vec<TaskId> = claims.iter().filter(|(_, held)| held.until <= now).map(|(id, _)| id.clone()).collect();
         ids.iter().filter_map(|id| claims.remove(id)).collect()
@@ -194,9 +195,9 @@ impl Holdings {
     }
 
     /// When the next claim lapses or the next delay is over.
-    pub(super) fn next(&self) -> Option<Millis> {
+    pub(super) fn next(&self, clock: &Clock) -> Option<Instant> {
         let lapse = self.claims().values().map(|held| held.until).min();
-        let due = self.delayed().values().map(|one| one.due).min();
+        let due = self.delayed().values().map(|one| one.due).min().map(|due| clock.instant(due));
         lapse.into_iter().chain(due).min()
     }
 

@@ -49,14 +49,13 @@ pub(super) fn start(room: &Arc<Room>, works: bool) {
 async fn keep_time(room: Weak<Room>) {
     loop {
         let Some(at) = room.upgrade() else { return };
-        let now = at.now();
-        for held in at.held.lapsed(now) {
+        for held in at.held.lapsed(Instant::now()) {
             at.lapse(held).await;
         }
-        for ack in at.held.due(now) {
+        for ack in at.held.due(at.now()) {
             at.nak(&ack, Duration::ZERO).await;
         }
-        let next = at.held.next().map(|next| at.link.clock.instant(next));
+        let next = at.held.next(&at.link.clock);
         let stirred = at.clone();
         drop(at);
         until(&stirred, next).await;

@@ -48,7 +48,7 @@ pub(super) use takeover::FRESH;
 use crate::BoxFuture;
 use crate::error::Result;
 use crate::id::TaskId;
-use crate::nats::dead::Retries;
+use crate::nats::dead::{Fate, Retries};
 use crate::subject::CapabilityName;
 use crate::task::{Entry, Outcome, Record, Task};
 use crate::tasks::{
@@ -122,7 +122,7 @@ impl Retries for TaskRoom {
         Box::pin(self.0.retry(task))
     }
 
-    fn next_generation(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Option<TaskId>>>> {
-        Box::pin(self.0.next_generation(tasks))
+    fn fates(&self, tasks: Vec<TaskId>) -> BoxFuture<'_, Result<Vec<Fate>>> {
+        Box::pin(self.0.fates(tasks))
     }
 }

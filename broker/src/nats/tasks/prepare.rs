@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::entry::{self, Entry};
-use super::held::{Delayed, Held, lapse};
+use super::held::{Delayed, Held};
 use super::pull::Pulled;
 use super::room::{Appended, Room, text};
 use super::takeover::{Standing, UNCLEAR};
@@ -22,7 +23,7 @@ use crate::payload::Payload;
 use crate::queue::Spent;
 use crate::suspect;
 use crate::task::{Entry as LogEntry, MAX_CLAIMS, MAX_HANDOUTS, Record, Release, Serving, Task, Version, may_take};
-use crate::tasks::{Fence, Lease};
+use crate::tasks::{Fence, LEASE, Lease};
 
 /// How often somebody else may have been faster before a message is left for its next delivery.
 const TRIES: usize = 8;
@@ -236,7 +237,7 @@ impl Room {
             (STARTED, text(&Started { writer: mark.clone(), at: now, capability, attempt, node, ack })?)
         };
         let id = task.id.clone();
-        let _begins = self.held.begin(&id);
+        let (_begins, began) = (self.held.begin(&id), Instant::now());
         let appended = self.append_record(&task.id, kind, story.last, document, &mark).await?;
         let Appended::At(seq) = appended else { return Ok(None) };
         let (revoke, revoked) = watch::channel(None);
@@ -248,7 +249,7 @@ impl Room {
             n: fence.last,
             last: seq,
             ack: pulled.ack.clone(),
-            until: now + lapse(),
+            until: began + LEASE,
             _listening: listening,
             revoke,
         });
@@ -279,7 +280,10 @@ impl Room {
         };
         // Kept before it leaves the queue; when it cannot be kept it stays and comes again.
         match self.dead.bury_task(&letter).await {
-            Ok(()) => self.term(&pulled.ack).await,
+            Ok(()) => {
+                letter.reason.count();
+                self.term(&pulled.ack).await;
+            }
             Err(error) => tracing::warn!(%error, subject = pulled.subject, "a task cannot be read, nor kept"),
         }
     }

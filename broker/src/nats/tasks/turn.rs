@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::held::{Delayed, Standing};
 use super::room::{Appended, Room, mark_of, text};
@@ -35,7 +36,7 @@ impl Room {
     pub(super) async fn write(&self, standing: &Standing, entries: Vec<Entry>) -> Result<Standing> {
         let mut now_at = standing.clone();
         for entry in entries {
-            let (mark, at, n) = (self.mark(), self.now(), now_at.n + 1);
+            let (mark, at, began, n) = (self.mark(), self.now(), Instant::now(), now_at.n + 1);
             let (kind, capability) = (entry.kind(), now_at.task.capability.clone());
             let deadline = matches!(entry, Entry::Parked { .. }).then_some(now_at.task.deadline);
             let ack = String::new();
@@ -45,7 +46,7 @@ impl Room {
                 Appended::At(seq) => (now_at.n, now_at.last) = (n, seq),
                 Appended::Conflict => return Err(self.replaced(id).await),
             }
-            self.held.wrote(&now_at.task.id, now_at.lease, now_at.n, now_at.last, at);
+            self.held.wrote(&now_at.task.id, now_at.lease, now_at.n, now_at.last, began);
         }
         Ok(now_at)
     }
@@ -88,6 +89,7 @@ impl Room {
         }
         let Some(standing) = self.held.standing(&fence) else { return self.finished_before(&fence).await };
         let standing = self.write(&standing, entries).await?;
+        let mut letter = None;
         if let Some(reason) = dead {
             // The letter comes first; so it is looked whether the outcome can follow.
             let filter = names::records(&fence.task);
@@ -96,18 +98,25 @@ impl Room {
                 return self.lost(&fence).await;
             }
             let error = outcome.error.as_ref().map(|error| error.message.clone());
-            self.dead.bury_task(&facts::dead_task(&standing.task, reason, error)).await?;
+            let buried = letter.insert(facts::dead_task(&standing.task, reason, error));
+            self.dead.bury_task(buried).await?;
         }
         let mark = self.mark();
         let end = EndMark { writer: mark.clone(), lease: fence.lease, key: standing.task.key.clone() };
         let body = end_document(&outcome, &end)?;
         match self.append_record(&fence.task, outcome.status.as_str(), standing.last, body, &mark).await? {
             Appended::At(_) => {
+                if let Some(reason) = dead {
+                    reason.count();
+                }
                 self.held.let_go(&fence.task, fence.lease);
                 self.ack(&standing.ack).await;
                 Ok(Recorded::New)
             }
-            Appended::Conflict => self.lost(&fence).await,
+            Appended::Conflict => {
+                self.reconsider(&fence.task, letter.as_ref()).await;
+                self.lost(&fence).await
+            }
         }
     }
 
@@ -151,7 +160,7 @@ impl Room {
 
     /// Signs of life. The server is told to wait, and it is looked whether anybody else has written.
     pub(super) async fn extend(&self, fences: Vec<Fence>) -> Vec<Result<()>> {
-        let now = self.now();
+        let now = Instant::now();
         let extended: Vec<_> = fences.iter().map(|fence| self.held.extend(&fence.task, fence.lease, now)).collect();
         let ids: Vec<TaskId> = fences.iter().map(|fence| fence.task.clone()).collect();
         let stories = match self.glance(&ids).await {
