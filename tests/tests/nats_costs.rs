@@ -11,7 +11,7 @@ use callboard_broker::nats::{self, Layout, Options};
 use callboard_broker::payload::Payload;
 use callboard_broker::state::{Expect, Key, Put, Write};
 use callboard_broker::task::{Status, Task};
-use callboard_broker::tasks::{Child, Claim, Lease, Park};
+use callboard_broker::tasks::{Child, Claim, Lease, Park, TaskFilter};
 use callboard_broker::{Broker, nats::names};
 use callboard_tests::contract::bench::{capability, claim, delegated, step};
 use callboard_tests::nats::{Config, Direction, Message, Proxy, Server, Wire};
@@ -102,6 +102,46 @@ async fn who_looks_for_what_a_node_held_does_not_read_what_nobody_has_begun() {
     let held: BTreeSet<_> = leases.into_iter().chain([first]).map(|lease| lease.task.id).collect();
     assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), held);
     assert!((4..=40).contains(&read), "{read} of the {WAITING} that wait were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_tasks_cost_as_much_after_many_as_after_few() {
+    const ALL: usize = 3_000;
+    let server = Server::start();
+    let broker = opened(&server, 10_000).await;
+    let mut ids = Vec::new();
+    for _ in 0..ALL / 500 {
+        let tasks = tasks(&broker, 500);
+        ids.extend(tasks.iter().map(|task| task.id.clone()));
+        assert!(broker.tasks.submit(tasks).await.iter().all(Result::is_ok));
+    }
+    let wire = listening(&server, "_INBOX_n.>");
+    let newest =
+        broker.tasks.list(TaskFilter { newest_first: true, limit: 10, ..TaskFilter::default() }).await.unwrap();
+    let is_record = |message: &&Message| message.headers.contains("Nats-Subject: cb.v1.run.");
+    let read = said(&server, wire).iter().filter(is_record).count();
+    assert!((20..=200).contains(&read), "{read} documents for the newest 10 of {ALL}");
+
+    // Of a run from long ago nothing stands at the end of the log.
+    let oldest = TaskFilter { run: Some(ids[0].run()), newest_first: true, limit: 1, ..TaskFilter::default() };
+    let wire = listening(&server, "$JS.API.DIRECT.GET.>");
+    let found = broker.tasks.list(oldest).await.unwrap();
+    let looks = said(&server, wire).len();
+    assert_eq!(found.iter().map(|view| &view.task.id).collect::<Vec<_>>(), [&ids[0]]);
+    assert!(looks <= 16, "{looks} looks for one of {ALL}");
+
+    let mut listed = newest;
+    while let Some(last) = listed.last().map(|view| view.seq) {
+        let filter = TaskFilter { newest_first: true, limit: 1_000, after: Some(last), ..TaskFilter::default() };
+        let more = broker.tasks.list(filter).await.unwrap();
+        if more.is_empty() {
+            break;
+        }
+        listed.extend(more);
+    }
+    assert!(listed.windows(2).all(|two| two[0].seq > two[1].seq));
+    let listed: BTreeSet<TaskId> = listed.into_iter().map(|view| view.task.id).collect();
+    assert_eq!(listed, ids.into_iter().collect(), "page by page none is missing");
 }
 
 /// Hands out so many tasks that are there.

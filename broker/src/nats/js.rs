@@ -3,6 +3,7 @@
 //! The client's own calls fold several refusals into one and hide the codes that tell a conflict from a failure, so the
 //! few requests that we need are made here, and each answer keeps its meaning.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -213,6 +214,15 @@ impl Link {
                 return Ok(all);
             }
         }
+    }
+
+    /// The newest message of each subject that matches `filter`, however many there are, by subject; of a stream that keeps
+    /// one of each.
+    pub(crate) async fn entries(&self, stream: &str, filter: &str) -> Result<Vec<Raw>> {
+        let all = self.all(stream, filter, 1).await?;
+        // What is written anew between two pages stands in both.
+        let newest: BTreeMap<String, Raw> = all.into_iter().map(|raw| (raw.subject.clone(), raw)).collect();
+        Ok(newest.into_values().collect())
     }
 
     /// One message.

@@ -163,6 +163,15 @@ impl Link {
         self.check()?;
         self.client.publish(subject, body).await.map_err(|e| Error::unavailable(format!("{}: {e}", self.address)))
     }
+
+    /// The same, of what the server is to remove from its stream after so long, in whole seconds.
+    pub(crate) async fn publish_for(&self, subject: String, life: Duration, body: Bytes) -> Result<()> {
+        self.check()?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-TTL", format!("{}s", life.as_secs()).as_str());
+        let published = self.client.publish_with_headers(subject, headers, body).await;
+        published.map_err(|e| Error::unavailable(format!("{}: {e}", self.address)))
+    }
 }
 
 /// Resolves once the server has refused a publish on `subject`.

@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Two looks at the clock that are further apart than this mean that this process was stopped in between.
 const STOPPED: Duration = Duration::from_secs(1);
 
+/// How long after it was told what a node serves is kept, of one that gives no signs of life.
+pub(super) const KEPT: Duration = Duration::from_secs(24 * 3_600);
+
 /// A sign of life: the entry of a node in the bucket of nodes, below 200 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
@@ -71,6 +74,13 @@ impl Served {
         let capabilities = self.capabilities.iter().map(|(name, slots)| (Address::Capability(name.clone()), *slots));
         capabilities.chain(self.agents.iter().map(|name| (Address::Agent(name.clone()), 1)))
     }
+}
+
+/// What a node serves, and when it was told.
+#[derive(Debug)]
+struct Offer {
+    served: Served,
+    told: Instant,
 }
 
 /// One node that serves an address, and how loaded it seems from here.
@@ -119,7 +129,7 @@ struct Node {
 pub(super) struct Directory {
     me: NodeName,
     nodes: HashMap<Arc<str>, Node>,
-    served: HashMap<Arc<str>, Served>,
+    served: HashMap<Arc<str>, Offer>,
     seats: HashMap<Address, Arc<[Arc<Seat>]>>,
     connected: bool,
     looked: Instant,
@@ -185,15 +195,25 @@ impl Directory {
     }
 
     /// What a node serves, or nothing any more.
-    pub(super) fn serves(&mut self, node: &str, served: Option<Served>) {
-        if node == self.me.as_str() || self.served.get(node) == served.as_ref() {
+    pub(super) fn serves(&mut self, node: &str, served: Option<Served>, told: Instant) {
+        if node == self.me.as_str() {
             return;
         }
-        match served {
-            Some(served) => self.served.insert(node.into(), served),
-            None => self.served.remove(node),
-        };
+        match (self.served.get_mut(node), served.filter(|served| served.addresses().next().is_some())) {
+            (None, None) => return,
+            (Some(offer), Some(served)) if offer.served == served => {
+                offer.told = told;
+                return;
+            }
+            (_, Some(served)) => drop(self.served.insert(node.into(), Offer { served, told })),
+            (Some(_), None) => drop(self.served.remove(node)),
+        }
         self.index();
+    }
+
+    /// Forgets what those served who have been away for long.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        self.served.retain(|node, offer| self.nodes.contains_key(node) || now.duration_since(offer.told) < KEPT);
     }
 
     /// A node takes nothing new.
@@ -301,7 +321,7 @@ impl Directory {
     fn index(&mut self) {
         let before = std::mem::take(&mut self.seats);
         let mut seats: HashMap<Address, Vec<Arc<Seat>>> = HashMap::new();
-        for (name, served) in &self.served {
+        for (name, Offer { served, .. }) in &self.served {
             let node = self.nodes.get(name).map(|node| &node.presence);
             if !node.is_some_and(|node| node.boot == served.boot && node.state == NodeState::Up) {
                 continue;

@@ -3,8 +3,8 @@
 //! One task reads it and never waits for anything but the next frame: what has to be sent because of it is left to the
 //! writer. Who speaks is the last token of the subject, on which only that node may publish.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -194,16 +194,20 @@ impl Exchange {
             return Some(peer);
         }
         subject::token("node name", name).ok()?;
-        let mut peers = self.peers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if peers.len() >= super::MAX_PEERS && !peers.contains_key(name) {
-            return None;
-        }
-        let new = || Arc::new(Peer::new(&self.link.node, name, self.link.boot, boot, self.writer.clone()));
-        Some(peers.entry(name.into()).or_insert_with(new).clone())
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Peer::new(&self.link.node, name, self.link.boot, boot, self.writer.clone());
+        peers.open(name, Instant::now(), new)
     }
 
+    /// The peer of this name, unless there is none or its lane rests.
     pub(super) fn known_peer(&self, name: &str) -> Option<Arc<Peer>> {
-        self.peers.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(name).cloned()
+        self.table().here(name).cloned()
+    }
+
+    /// The peer of this name, if there is one: it is there again, so its lane rests no longer.
+    pub(super) fn met_peer(&self, name: &str, boot: u32) -> Option<Arc<Peer>> {
+        let known = self.known_peer(name);
+        known.or_else(|| if self.table().rests(name) { self.peer(name, Some(boot)) } else { None })
     }
 }
 

@@ -20,7 +20,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -33,6 +33,7 @@ use crate::codec::{Kind, Top};
 use crate::error::{Error, Result};
 use crate::memory::mailroom::Mailroom;
 use crate::messages::{Address, Broadcast, DeadMessages, Inbox, Message, MessageCounts, Messages, Subscription};
+use crate::nats::provision::PRESENCE_TTL;
 use crate::nats::{Link, names};
 use crate::payload::Payload;
 use crate::subject::CapabilityName;
@@ -46,16 +47,16 @@ mod outward;
 mod peer;
 mod presence;
 mod said;
+mod table;
 mod topics;
 
 pub use directory::{NodeState, Presence};
 pub(in crate::nats) use doors::written;
 
-use directory::Directory;
+use directory::{Directory, KEPT};
 use peer::{Peer, Writer, lock};
+use table::Peers;
 
-/// Nodes that one node talks to.
-const MAX_PEERS: usize = 4_096;
 /// How long a node that leaves waits for others to take what it has said.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -66,7 +67,7 @@ struct Exchange {
     room: Arc<Mailroom>,
     dead: Arc<dyn DeadMessages>,
     directory: Mutex<Directory>,
-    peers: RwLock<HashMap<Arc<str>, Arc<Peer>>>,
+    peers: RwLock<Peers>,
     writer: Arc<Writer>,
     /// Addresses served here, each with how often.
     serves: Mutex<HashMap<Address, u32>>,
@@ -90,7 +91,11 @@ impl Exchange {
     }
 
     fn peers(&self) -> Vec<Arc<Peer>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.table().all_here().cloned().collect()
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Peers> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room_serves(&self, address: &Address) -> bool {
@@ -168,7 +173,7 @@ impl NatsMessages {
         link.client.flush().await.map_err(|e| closed(&e))?;
         exchange.look_around().await;
         exchange.beat().await?;
-        exchange.tell_served().await?;
+        exchange.tell_served(KEPT).await?;
         let mut running = JoinSet::new();
         running.spawn(exchange.clone().read_lanes(lanes));
         running.spawn(exchange.clone().read_entries(nodes));
@@ -214,7 +219,7 @@ impl NatsMessages {
         let subject = names::presence(node);
         let said = link.request(&subject, None, text.into());
         let _ = tokio::time::timeout(FAREWELL, said).await;
-        let _ = self.exchange.tell_served().await;
+        let _ = self.exchange.tell_served(PRESENCE_TTL).await;
         // Of a server that is away nobody knows when it is back.
         let _ = tokio::time::timeout(FAREWELL, link.client.flush()).await;
     }
@@ -249,7 +254,7 @@ impl NatsMessages {
             denied: exchange.denials.load(Ordering::Relaxed),
             ..LaneCounts::default()
         };
-        exchange.peers().iter().fold(start, |sum, peer| {
+        exchange.table().all().fold(start, |sum, peer| {
             let counts = peer.counts();
             LaneCounts {
                 frames: (sum.frames.0 + counts.frames_out, sum.frames.1 + counts.frames_in),
@@ -329,7 +334,7 @@ impl Messages for NatsMessages {
 
     fn counts(&self) -> MessageCounts {
         let counts = self.exchange.room.counts();
-        let late: u64 = self.exchange.peers().iter().map(|peer| peer.late.load(Ordering::Relaxed)).sum();
+        let late: u64 = self.exchange.table().all().map(|peer| peer.late.load(Ordering::Relaxed)).sum();
         MessageCounts {
             answered: counts.answered + self.exchange.answered.load(Ordering::Relaxed),
             late: counts.late + late,

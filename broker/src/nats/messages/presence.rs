@@ -2,20 +2,23 @@
 //!
 //! Each node writes its presence into the bucket of nodes twice a second and what it serves into the shared bucket when
 //! that changes, under `served.<node>`; every node hears both as they pass, and reads what is there once at its start.
+//! What it serves it says anew every hour, because the server removes what is a day old: nodes may come and go under ever
+//! new names, and nobody else could tell one that is gone for good from one that comes back in this moment.
 //! So nobody needs a consumer for it, a broker that has lost its memory is no reason to give anybody up, and the buckets
 //! are what `nats kv ls` shows. Only the node itself may publish under its name.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subscriber;
+use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Exchange;
-use super::directory::{BEAT, NodeState, Presence, Served, Told};
+use super::directory::{BEAT, KEPT, NodeState, Presence, Served, Told};
 use super::doors::Doors;
 use super::peer::lock;
 use crate::error::{Error, Result};
@@ -25,6 +28,8 @@ use crate::nats::{Notice, names};
 
 /// How often lanes look at the clock.
 const TICK: Duration = Duration::from_millis(20);
+/// How often a node says anew what it serves: often enough within [`KEPT`].
+const RENEW: Duration = Duration::from_secs(3_600);
 /// How many ticks pass between two looks at who is silent.
 const LOOK: u64 = 5;
 /// How long the entries that are there already may take to be read.
@@ -39,16 +44,15 @@ impl Exchange {
 
     /// Reads what nodes have written before this one was there.
     pub(super) async fn look_around(&self) {
-        let (nodes, served) = (names::presence("*"), names::served("*"));
-        let (nodes, served) = (&[nodes][..], &[served][..]);
         let reading = async {
-            (self.link.last_of(names::NODES, nodes, None).await, self.link.last_of(names::SHARED, served, None).await)
+            for (stream, entries) in [(names::NODES, names::presence("*")), (names::SHARED, names::served("*"))] {
+                for raw in self.link.entries(stream, &entries).await.unwrap_or_default() {
+                    self.on_entry(&raw.subject, &raw.body);
+                }
+            }
         };
         // Without buckets, or the right to read them, others are known by their next sign of life.
-        let Ok((nodes, served)) = tokio::time::timeout(SNAPSHOT, reading).await else { return };
-        for raw in nodes.unwrap_or_default().into_iter().chain(served.unwrap_or_default()) {
-            self.on_entry(&raw.subject, &raw.body);
-        }
+        let _ = tokio::time::timeout(SNAPSHOT, reading).await;
     }
 
     /// Hears what nodes write.
@@ -62,7 +66,7 @@ impl Exchange {
         let Some(name) = subject.rsplit('.').next() else { return };
         if subject.starts_with(&names::served("")) {
             let served: Option<Served> = serde_json::from_slice(body).ok();
-            lock(&self.directory).serves(name, served);
+            lock(&self.directory).serves(name, served, Instant::now());
             return;
         }
         let Ok(presence) = serde_json::from_slice::<Presence>(body) else { return };
@@ -78,7 +82,7 @@ impl Exchange {
                 }
             }
             Told::New => {
-                if let Some(peer) = self.known_peer(name) {
+                if let Some(peer) = self.met_peer(name, boot) {
                     let anew = peer.with(|lane| {
                         let before = lane.peer();
                         let ended = lane.meet(boot);
@@ -119,19 +123,18 @@ impl Exchange {
     }
 
     pub(super) async fn beat(&self) -> Result<()> {
-        self.put(names::presence(self.link.node.as_str()), &self.own()).await
-    }
-
-    pub(super) async fn tell_served(&self) -> Result<()> {
-        self.put(names::served(self.link.node.as_str()), &self.serving()).await
-    }
-
-    async fn put(&self, subject: String, entry: &impl serde::Serialize) -> Result<()> {
         if !self.shows {
             return Ok(());
         }
-        let text = serde_json::to_string(entry).map_err(|e| Error::decode(e.to_string()))?;
-        self.link.publish(subject, text.into()).await
+        self.link.publish(names::presence(self.link.node.as_str()), entry(&self.own())?).await
+    }
+
+    /// Says what is served here. The server removes it after `life`, unless it is said again.
+    pub(super) async fn tell_served(&self, life: Duration) -> Result<()> {
+        if !self.shows {
+            return Ok(());
+        }
+        self.link.publish_for(names::served(self.link.node.as_str()), life, entry(&self.serving())?).await
     }
 
     /// A node has gone, by its silence or its own word.
@@ -147,6 +150,8 @@ impl Exchange {
         let mut notices = self.link.notices();
         let mut doors = Doors::new(self.clone());
         let (mut beats, mut ticks) = (tokio::time::interval(BEAT), tokio::time::interval(TICK));
+        let mut renewals = tokio::time::interval_at(Instant::now() + RENEW, RENEW);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut connected, mut count) = (true, 0);
@@ -179,9 +184,10 @@ impl Exchange {
                     doors.open(&self.serves()).await;
                     if connected {
                         // Refused or lost, it is told again with the next change, or heard of by a later reader.
-                        let _ = (self.beat().await, self.tell_served().await);
+                        let _ = (self.beat().await, self.tell_served(KEPT).await);
                     }
                 }
+                _ = renewals.tick(), if connected => self.renew().await,
                 _ = beats.tick(), if connected => { let _ = self.beat().await; }
                 _ = ticks.tick() => {
                     self.tick(count);
@@ -189,6 +195,13 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Says again what is served here, before it is too old, and forgets what those served who are long away.
+    async fn renew(&self) {
+        lock(&self.directory).tidy(Instant::now());
+        // Refused or lost, it is told again the next time, long before it is too old.
+        let _ = self.tell_served(KEPT).await;
     }
 
     fn serves(&self) -> HashSet<Address> {
@@ -213,7 +226,18 @@ impl Exchange {
         if count.is_multiple_of(LOOK) {
             let silent = lock(&self.directory).look(now);
             silent.iter().for_each(|name| self.gone(name, now));
+            self.make_room();
         }
+    }
+
+    fn make_room(&self) {
+        if !self.table().is_crowded() {
+            return;
+        }
+        let there: HashSet<String> =
+            lock(&self.directory).nodes().into_iter().map(|one| one.node.to_string()).collect();
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.rest(|name| there.contains(name));
     }
 
     fn disconnected(&self) {
@@ -251,4 +275,9 @@ impl Exchange {
             peer.with(|lane| ((), lane.denied()));
         }
     }
+}
+
+fn entry(entry: &impl serde::Serialize) -> Result<Bytes> {
+    let text = serde_json::to_string(entry).map_err(|e| Error::decode(e.to_string()))?;
+    Ok(text.into())
 }

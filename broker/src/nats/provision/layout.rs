@@ -167,7 +167,8 @@ impl Layout {
     }
 
     fn shared(&self) -> Value {
-        let more = json!({ "max_msgs_per_subject": 1, "allow_rollup_hdrs": true });
+        // What a node serves goes by its age, and what people set does not; nothing marks what went.
+        let more = json!({ "max_msgs_per_subject": 1, "allow_rollup_hdrs": true, "allow_msg_ttl": true });
         self.stream(names::SHARED, &["$KV.cb_shared.>"], more)
     }
 

@@ -11,8 +11,8 @@ mod proof;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub(crate) use layout::in_memory;
 pub use layout::{Asked, Layout};
+pub(crate) use layout::{PRESENCE_TTL, in_memory};
 pub use monitor::MONITOR;
 pub(crate) use proof::demand;
 pub use proof::{Durability, PROOF, Proof, durability, prove};

@@ -29,7 +29,7 @@ pub struct Present {
 /// # Errors
 /// `Unavailable`; `Denied`.
 pub async fn nodes(link: &Link) -> Result<Vec<Present>> {
-    let found = link.last_of(names::NODES, &[format!("$KV.{}.*", names::NODES_BUCKET)], None).await?;
+    let found = link.entries(names::NODES, &names::presence("*")).await?;
     let mut nodes: Vec<Present> = found.iter().filter_map(|raw| serde_json::from_slice(&raw.body).ok()).collect();
     nodes.retain(|node| node.state != "gone");
     nodes.sort_by(|a, b| a.node.as_str().cmp(b.node.as_str()));
@@ -49,7 +49,7 @@ pub async fn served(link: &Link) -> Result<BTreeSet<String>> {
     }
     let there = nodes(link).await?;
     let mut served = BTreeSet::new();
-    for raw in link.last_of(names::SHARED, &[names::served("*")], None).await? {
+    for raw in link.entries(names::SHARED, &names::served("*")).await? {
         let node = raw.subject.rsplit('.').next().unwrap_or_default();
         let Ok(serves) = serde_json::from_slice::<Serves>(&raw.body) else { continue };
         // What an earlier incarnation wrote is of no use.

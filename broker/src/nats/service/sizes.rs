@@ -47,7 +47,7 @@ pub async fn resize(link: &Link, (capability, node): &Size, workers: usize) -> R
 /// `Unavailable`; `Denied`.
 async fn read(link: &Link) -> Result<Sizes> {
     let mut sizes = Sizes::default();
-    for raw in link.last_of(names::SHARED, &[names::pools()], None).await? {
+    for raw in link.entries(names::SHARED, &names::pools()).await? {
         let mut tokens = raw.subject.split('.').skip(3);
         let capability = tokens.next().and_then(|token| CapabilityName::from_token(token).ok());
         let workers = std::str::from_utf8(&raw.body).ok().and_then(|text| text.trim().parse::<usize>().ok());

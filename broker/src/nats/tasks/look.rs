@@ -20,6 +20,10 @@ use crate::tasks::{Depth, MAX_PAGE, TaskFilter, TaskView};
 const COUNTED: usize = 4_096;
 /// Tasks that one look takes in while a page of a list is gathered.
 const GATHER: usize = 512;
+/// The same, of a list of few.
+const LEAST: usize = 16;
+/// Records that a task leaves which goes well, about.
+const RECORDS: usize = 4;
 
 impl Room {
     pub(super) async fn get(&self, tasks: Vec<TaskId>) -> Result<Vec<Option<TaskView>>> {
@@ -73,20 +77,10 @@ impl Room {
         }
         let of = filter.run.as_ref().map_or("*".to_owned(), ToString::to_string);
         let subject = format!("cb.v1.run.{of}.*.submitted");
-        let mut views = Vec::new();
         if filter.newest_first {
-            let before = filter.after.unwrap_or(u64::MAX);
-            let mut all = self.link.all(names::RUNS, &subject, 1).await?;
-            all.retain(|raw| raw.seq < before);
-            all.reverse();
-            for page in all.chunks(GATHER) {
-                self.gather(page, &filter, limit, &mut views).await?;
-                if views.len() >= limit {
-                    break;
-                }
-            }
-            return Ok(views);
+            return self.newest(&subject, &filter, limit).await;
         }
+        let mut views = Vec::new();
         let mut from = filter.after.unwrap_or(0) + 1;
         loop {
             let page = self.link.page(names::RUNS, &subject, from, GATHER).await?;
@@ -94,6 +88,46 @@ impl Room {
             match page.last() {
                 Some(last) if last.pending > 0 && views.len() < limit => from = last.seq + 1,
                 _ => return Ok(views),
+            }
+        }
+    }
+
+    /// The newest first. The server reads forwards only, so the stream is gone through in windows from its end on, each
+    /// twice as wide as the one before; beyond what one look takes in only while there is nothing in them.
+    async fn newest(&self, subject: &str, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskView>> {
+        let info = self.link.info(names::RUNS).await?.map_err(|e| e.into_error(names::RUNS))?;
+        let at = |which: &str| info["state"][which].as_u64().unwrap_or_default();
+        let (first, mut end) = (at("first_seq").max(1), filter.after.unwrap_or(u64::MAX).min(at("last_seq") + 1));
+        let wide = (RECORDS * GATHER) as u64;
+        let (mut width, mut views) = (wide.min((RECORDS * limit.max(LEAST)) as u64), Vec::new());
+        while end > first && views.len() < limit {
+            let from = end.saturating_sub(width).max(first);
+            let mut found = self.between(subject, from, end).await?;
+            found.reverse();
+            for page in found.chunks(limit.clamp(LEAST, GATHER)) {
+                if views.len() < limit {
+                    self.gather(page, filter, limit, &mut views).await?;
+                }
+            }
+            (end, width) = (from, width.saturating_mul(2));
+            if !found.is_empty() {
+                width = width.min(wide);
+            }
+        }
+        Ok(views)
+    }
+
+    /// What stands on a subject at `from..end`.
+    async fn between(&self, subject: &str, from: u64, end: u64) -> Result<Vec<Raw>> {
+        let (mut found, mut from) = (Vec::new(), from);
+        loop {
+            let batch = usize::try_from(end - from).unwrap_or(GATHER).min(GATHER);
+            let page = self.link.page(names::RUNS, subject, from, batch).await?;
+            let next = page.last().filter(|last| last.pending > 0).map(|last| last.seq + 1);
+            found.extend(page.into_iter().filter(|raw| raw.seq < end));
+            match next {
+                Some(next) if next < end => from = next,
+                _ => return Ok(found),
             }
         }
     }

@@ -85,9 +85,8 @@ impl Room {
         if let Some((_, served)) = kept.filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(served);
         }
-        let (nodes, served) = ([names::presence("*")], [names::served("*")]);
-        let nodes = self.link.last_of(names::NODES, &nodes, None).await?;
-        let said = self.link.last_of(names::SHARED, &served, None).await?;
+        let nodes = self.link.entries(names::NODES, &names::presence("*")).await?;
+        let said = self.link.entries(names::SHARED, &names::served("*")).await?;
         let up = nodes.iter().filter_map(|raw| serde_json::from_slice::<Presence>(&raw.body).ok());
         let up: Vec<Presence> = up.filter(|node| node.state == NodeState::Up).collect();
         let mut served = Served::new();

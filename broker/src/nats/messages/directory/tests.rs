@@ -32,7 +32,7 @@ fn who(directory: &Directory) -> Vec<String> {
 fn only_a_node_that_is_there_in_that_incarnation_and_takes_work_serves() {
     let now = Instant::now();
     let (mut d, me) = directory(now);
-    d.serves("a", served(7, 1));
+    d.serves("a", served(7, 1), now);
     assert!(who(&d).is_empty(), "no sign of life yet");
     assert_eq!(d.beat(presence("a", 7, 1), &me, now), Told::New);
     assert_eq!(d.beat(presence("a", 7, 1), &me, now), Told::Known);
@@ -40,7 +40,7 @@ fn only_a_node_that_is_there_in_that_incarnation_and_takes_work_serves() {
     assert!(d.seats(&Address::Agent("clerk".into())).is_some());
     assert_eq!(d.beat(presence("a", 8, 2), &me, now), Told::New);
     assert!(who(&d).is_empty(), "what an earlier incarnation served");
-    d.serves("a", served(8, 1));
+    d.serves("a", served(8, 1), now);
     assert_eq!(who(&d), ["a"]);
     assert_eq!(d.beat(presence("a", 7, 1), &me, now), Told::Known, "an old entry is no news");
     d.beat(Presence { state: NodeState::Draining, ..presence("a", 8, 2) }, &me, now);
@@ -106,7 +106,7 @@ fn the_less_loaded_of_two_is_chosen_by_slots_and_nobody_twice() {
     let (mut d, me) = directory(now);
     for (name, slots) in [("a", 4), ("b", 4), ("c", 1)] {
         d.beat(presence(name, 7, 1), &me, now);
-        d.serves(name, served(7, slots));
+        d.serves(name, served(7, slots), now);
     }
     let seats = d.seats(&x()).unwrap();
     let mut taken: BTreeMap<Arc<str>, u32> = BTreeMap::new();
@@ -129,4 +129,31 @@ fn the_less_loaded_of_two_is_chosen_by_slots_and_nobody_twice() {
 fn a_sign_of_life_is_small() {
     let longest = Presence { boot: u32::MAX, since: 1 << 41, ..presence(&"n".repeat(80), 1, 1) };
     assert!(serde_json::to_string(&longest).unwrap().len() < 200);
+}
+
+#[test]
+fn what_those_served_who_are_long_away_is_forgotten_and_what_served_nothing_is_not_kept() {
+    let now = Instant::now();
+    let (mut d, me) = directory(now);
+    d.beat(presence("there", 7, 1), &me, now);
+    for name in ["there", "again", "away"] {
+        d.serves(name, served(7, 1), now);
+    }
+    let half = now + KEPT / 2;
+    d.serves("again", served(7, 1), half);
+    d.serves("left", Some(Served { boot: 7, ..Served::default() }), now);
+    let kept = |d: &Directory| {
+        let mut names: Vec<String> = d.served.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    d.tidy(now + KEPT - Duration::from_secs(1));
+    assert_eq!(kept(&d), ["again", "away", "there"]);
+    d.tidy(now + KEPT);
+    assert_eq!(kept(&d), ["again", "there"], "who is there need not say it again");
+    assert_eq!(who(&d), ["there"]);
+    d.tidy(half + KEPT);
+    assert_eq!(kept(&d), ["there"]);
+    d.serves("there", Some(Served { boot: 7, ..Served::default() }), now);
+    assert!(kept(&d).is_empty() && who(&d).is_empty());
 }

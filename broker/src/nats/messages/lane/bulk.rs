@@ -141,6 +141,11 @@ impl Partials {
         (bytes.len() as u64 == u64::from_le_bytes(*total)).then_some(bytes)
     }
 
+    /// Whether nothing is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partial.is_empty()
+    }
+
     /// Drops one.
     pub(crate) fn forget(&mut self, number: u64) {
         if let Some(partial) = self.partial.remove(&number) {

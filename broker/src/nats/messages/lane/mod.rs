@@ -337,6 +337,28 @@ impl<W> Lane<W> {
         self.draining = true;
     }
 
+    /// Whether nothing is awaited from the peer, so that the lane may be left alone until somebody wakes it. Of what it
+    /// has given nothing is given up but room.
+    pub(crate) fn rest(&mut self) -> bool {
+        let is_over = match self.state {
+            // It is being looked for.
+            State::Absent(_, false) => false,
+            State::Open => self.out.is_empty(),
+            State::Absent(_, true) | State::Held(_) | State::Denied => true,
+        };
+        let rests = is_over && self.pending.is_empty() && self.bulk.is_empty() && !self.sending;
+        if rests {
+            self.out.shrink();
+        }
+        rests
+    }
+
+    /// After a rest, in which the connection may have been broken.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        self.hold();
+        self.resume(now);
+    }
+
     /// The incarnation of the peer, as far as it is known.
     pub(crate) fn peer(&self) -> Option<u32> {
         self.peer

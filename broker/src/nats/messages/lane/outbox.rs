@@ -277,6 +277,11 @@ impl Outbox {
         });
     }
 
+    /// Gives the room back that is kept for frames to come.
+    pub(super) fn shrink(&mut self) {
+        self.spare = Vec::new();
+    }
+
     /// Begins anew, with a peer that has seen nothing.
     pub(super) fn reset(&mut self) {
         *self = Self { epoch: self.epoch + 1, ..Self::new() };
