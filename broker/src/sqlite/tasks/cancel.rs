@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::super::fault::Done;
+use super::super::fault::{Done, Fault};
 use super::super::file;
 use super::super::turn::Turn;
 use super::rows::{self, Stored, columns};
@@ -12,37 +12,42 @@ use crate::facts;
 use crate::id::{RunId, TaskId};
 use crate::task::{Entry, Status, Task};
 
-/// Cancels a task and all that it delegated, parents first; which had not ended before.
+/// Cancels a task and all that it delegated, parents first; which had not ended before. A damaged row is in nobody's way:
+/// its task ends by what the mirror knows of it.
 pub(super) fn cancel(turn: &mut Turn<'_>, root: &TaskId, by: &str) -> Done<Result<Vec<TaskId>>> {
     let tree = Tree::of(turn, &root.run())?;
-    if !tree.places.contains_key(root) {
-        return Ok(Err(Error::not_found(format!("task {root}"))));
+    if !tree.places.contains_key(root) && turn.core.tasks.queue.get(root).is_none() {
+        return tree.damage.map_or_else(|| Ok(Err(Error::not_found(format!("task {root}")))), Err);
     }
     let mut cancelled = Vec::new();
     let (mut seen, mut next) = (HashSet::from([root.clone()]), VecDeque::from([root.clone()]));
     while let Some(id) = next.pop_front() {
-        let Some((seq, task)) = tree.get(&id) else { continue };
+        let stored = tree.get(&id);
         if let Some(place) = turn.core.tasks.queue.get(&id).cloned() {
-            end::cancelled(turn, &place, task, by)?;
+            let task = stored.map_or_else(|| end::stand_in(&place, turn.now), |(_, task)| task.clone());
+            end::cancelled(turn, &place, &task, by)?;
             cancelled.push(id.clone());
         }
         let mut children = tree.children.get(&id).cloned().unwrap_or_default();
-        if task.generation > 1 {
+        if let Some((seq, _)) = stored.filter(|(_, task)| task.generation > 1) {
             // What an earlier generation delegated names that one as its parent; this one's log names it too.
-            children.extend(rows::whole_log(turn.db.conn(), seq)?.into_iter().filter_map(
-                |record| match record.entry {
-                    Entry::Delegated { child, .. } => Some(child),
-                    _ => None,
-                },
-            ));
+            let log = match rows::whole_log(turn.db.conn(), seq) {
+                Err(Fault::Damaged { .. }) => Vec::new(),
+                read => read?,
+            };
+            children.extend(log.into_iter().filter_map(|record| match record.entry {
+                Entry::Delegated { child, .. } => Some(child),
+                _ => None,
+            }));
         }
         next.extend(children.into_iter().filter(|child| seen.insert(child.clone())));
     }
     Ok(Ok(cancelled))
 }
 
-/// The tasks of one run.
+/// The tasks of one run, as far as they can be read.
 struct Tree {
+    damage: Option<Fault>,
     tasks: BTreeMap<u64, Task>,
     places: HashMap<TaskId, u64>,
     children: HashMap<TaskId, Vec<TaskId>>,
@@ -51,9 +56,24 @@ struct Tree {
 impl Tree {
     fn of(turn: &Turn<'_>, run: &RunId) -> Done<Self> {
         let sql = concat!("SELECT ", columns!(task), " FROM task t WHERE t.run = ?1 ORDER BY t.seq");
-        let all = file::all(turn.db.conn(), sql, [run.as_str()], |row| rows::read_task(turn.db.conn(), row, 0))?;
-        let mut tree = Self { tasks: BTreeMap::new(), places: HashMap::new(), children: HashMap::new() };
-        for Stored { seq, task } in all {
+        let read = |row: &rusqlite::Row<'_>| match rows::read_task(turn.db.conn(), row, 0) {
+            // Whose child it is says the row itself, which is enough to find it among those that are to end.
+            Err(damage @ Fault::Damaged { .. }) => Ok(Err((damage, row.get("id"), row.get("parent")))),
+            read => read.map(Ok),
+        };
+        let all = file::all(turn.db.conn(), sql, [run.as_str()], read)?;
+        let mut tree = Self { damage: None, tasks: BTreeMap::new(), places: HashMap::new(), children: HashMap::new() };
+        for read in all {
+            let Stored { seq, task } = match read {
+                Ok(stored) => stored,
+                Err((damage, id, parent)) => {
+                    tree.damage = Some(damage);
+                    if let (Some(id), Some(parent)) = (name(id), name(parent)) {
+                        tree.children.entry(parent).or_default().push(id);
+                    }
+                    continue;
+                }
+            };
             if let Some(parent) = &task.parent {
                 tree.children.entry(parent.clone()).or_default().push(task.id.clone());
             }
@@ -67,6 +87,11 @@ impl Tree {
         let seq = *self.places.get(id)?;
         Some((seq, self.tasks.get(&seq)?))
     }
+}
+
+/// A name in a row of which not all is as written.
+fn name(text: rusqlite::Result<Option<String>>) -> Option<TaskId> {
+    TaskId::parse(&text.ok()??).ok()
 }
 
 /// Puts a task that ended without success into the queue as its next generation; which that is.

@@ -89,7 +89,7 @@ pub(super) fn damaged(turn: &mut Turn<'_>, taken: &Taken, what: &str) -> Done<()
 }
 
 /// What the mirror knows of a task whose row cannot be read.
-fn stand_in(place: &Place, now: Millis) -> Task {
+pub(super) fn stand_in(place: &Place, now: Millis) -> Task {
     let (id, capability) = (place.item.task.clone(), place.item.capability.clone());
     let run = id.run();
     Task { base: id.clone(), id, ..Task::root(run, capability, Payload::null(), now) }

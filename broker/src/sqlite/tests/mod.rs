@@ -252,6 +252,24 @@ async fn a_task_that_was_laid_aside_is_read_from_the_file_when_it_goes_on() {
 }
 
 #[tokio::test]
+async fn a_damaged_row_keeps_nobody_from_cancelling_its_run() {
+    let (_dir, path) = store();
+    let broker = open(&path, Options::default()).unwrap();
+    let root = task("r1");
+    let bad = root.child("bad", root.capability.clone(), json!(1).into(), 1);
+    let below = bad.child("below", root.capability.clone(), json!(1).into(), 1);
+    let all = vec![root.clone(), bad.clone(), below.clone()];
+    assert!(broker.tasks.submit(all.clone()).await.iter().all(Result::is_ok));
+    damage(&path, "UPDATE task SET body = replace(body, 'count', 'cound') WHERE seq = 2");
+    let cancelled = broker.tasks.cancel(root.id.clone(), "ops".into()).await.unwrap();
+    let ids: Vec<_> = all.into_iter().map(|task| task.id).collect();
+    assert_eq!(cancelled, ids);
+    let outcomes = broker.tasks.wait(ids, Until::All, Duration::ZERO).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.status == Status::Cancelled), "{outcomes:?}");
+    assert_eq!(broker.tasks.cancel(bad.id, "ops".into()).await.unwrap_err().code(), code::CORRUPT_STORE);
+}
+
+#[tokio::test]
 async fn a_damaged_task_in_the_queue_is_found_when_the_store_is_opened() {
     let (_dir, path) = store();
     let broker = open(&path, Options::default()).unwrap();
