@@ -101,7 +101,8 @@ async fn who_looks_for_what_a_node_held_does_not_read_what_nobody_has_begun() {
         said(&server, wire).iter().filter(|message| message.headers.contains("Nats-Subject: cb.v1.task.")).count();
     let held: BTreeSet<_> = leases.into_iter().chain([first]).map(|lease| lease.task.id).collect();
     assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), held);
-    assert!((4..=40).contains(&read), "{read} of the {WAITING} that wait were read");
+    // Pulls bring more than was asked for, which is handed out for a moment too.
+    assert!((4..WAITING / 2).contains(&read), "{read} of the {WAITING} that wait were read");
 }
 
 #[tokio::test(flavor = "multi_thread")]
