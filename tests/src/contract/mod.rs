@@ -133,6 +133,7 @@ macro_rules! for_each_check {
             dead: a_failed_task_is_kept_with_its_body_and_its_error,
             crashes: what_was_acknowledged_is_there_after_a_crash,
             crashes: a_claim_does_not_survive_but_its_attempt_counts,
+            crashes: what_was_at_work_beside_others_is_known_to_have_been_begun,
         }
     };
     (@list $then:ident $args:tt $($room:ident: $name:ident,)*) => { $($crate::$then! { $args $room $name })* };
