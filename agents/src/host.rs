@@ -38,6 +38,8 @@ pub struct Facts {
     pub team: Arc<str>,
     /// Counted from 1.
     pub attempt: u32,
+    /// Whether a handler may have begun the task before, be it under the same attempt number.
+    pub again: bool,
     /// How many there may be; 1 outside a task.
     pub attempts: u32,
     /// When the attempt must have ended.

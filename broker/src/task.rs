@@ -19,7 +19,7 @@ use crate::trace::TraceContext;
 mod log;
 mod version;
 
-pub use log::{Entry, Record, Release, failures};
+pub use log::{Entry, Record, Release, failures, was_begun};
 pub use version::{BegunBy, Serving, VERSION_WAIT, Version, may_take};
 
 /// How long a task may take in all, unless it says so: 24 h.

@@ -224,7 +224,7 @@ impl<A: StatefulAgent<Req, Res>, Req: Payload, Res: Payload> Over<A, Req, Res> {
         mut found: Found<A::State>,
         request: Req,
     ) -> (Result<Body>, Option<Found<A::State>>) {
-        match store.recorded(found.last()).await {
+        match store.recorded(found.last(), ctx.host().facts().again).await {
             Ok(None) => {}
             Ok(Some(response)) => return (Ok(response), Some(found)),
             Err(error) => return (Err(error.into()), None),

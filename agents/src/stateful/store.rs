@@ -184,16 +184,18 @@ impl Store {
         value.ok_or_else(|| Error::not_found(format!("snapshot {revision} at {}", self.beside)))?.read()
     }
 
-    /// The response with which an earlier attempt of this task left the state, whose last change was `last`.
-    pub(super) async fn recorded(&self, last: Option<(TaskId, Body)>) -> Result<Option<Body>> {
-        let Some(Author { task, attempt, .. }) = &self.party.task else { return Ok(None) };
+    /// The response with which this task left the state, whose last change was `last`, when it was begun before; `again`
+    /// says whether it may have been.
+    pub(super) async fn recorded(&self, last: Option<(TaskId, Body)>, again: bool) -> Result<Option<Body>> {
+        let Some(Author { task, .. }) = &self.party.task else { return Ok(None) };
         if let Some((_, response)) = last.filter(|(last, _)| last == task) {
             return Ok(Some(response));
         }
-        if *attempt == 1 {
+        if !again {
             return Ok(None);
         }
-        // Others may have changed the state since then, so the last entry does not tell; history forgets nothing.
+        // Others may have changed the state since then, so the last entry does not tell; history does, as far back as
+        // the wing keeps it.
         let history = self.states.history(self.key.clone()).await?;
         let is_ours = |by: &Option<Author>| by.as_ref().is_some_and(|by| by.task == *task);
         for value in history.into_iter().rev().filter(|change| is_ours(&change.task)).filter_map(|change| change.value)

@@ -46,8 +46,8 @@ impl TestHost {
     pub(super) fn context(world: Arc<Inner>, of: Attempt) -> Context {
         let Attempt { agent, capability, task, attempt, attempts, said } = of;
         let (run, team) = (Some(world.run.clone()), "test".into());
-        let deadline = Instant::now() + ASK_DEADLINE;
-        let facts = Facts { agent, capability, task, run, team, attempt, attempts, deadline, model: None };
+        let (again, deadline) = (attempt > 1, Instant::now() + ASK_DEADLINE);
+        let facts = Facts { agent, capability, task, run, team, attempt, again, attempts, deadline, model: None };
         let (keys, steps, effects) = (Mutex::default(), Mutex::default(), Mutex::default());
         let granted: Vec<Grant> = lock(&world.may_use).iter().cloned().map(Grant::Tool).collect();
         let desk = Desk::new(world.toolbox.clone(), &granted, Taint::default());

@@ -182,3 +182,12 @@ pub fn failures(log: &[Record]) -> u32 {
     let failed = |r: &&Record| matches!(r.entry, Entry::Released { reason: Release::Retry, .. });
     u32::try_from(log.iter().filter(failed).count()).unwrap_or(u32::MAX)
 }
+
+/// Whether a handler may have begun a task with this log before the claim that is this attempt. The number alone does not
+/// tell: what was drained, was parked, or lost its process beside others, goes on with the same one.
+pub fn was_begun(attempt: u32, log: &[Record]) -> bool {
+    let ended = |entry: &Entry| {
+        matches!(entry, Entry::Released { begun: true, .. } | Entry::Parked { .. } | Entry::Died { .. })
+    };
+    attempt > 1 || log.iter().any(|record| ended(&record.entry))
+}

@@ -64,6 +64,7 @@ impl Answering {
             run: message.run,
             team: self.pool.team.clone(),
             attempt: 1,
+            again: false,
             attempts: 1,
             deadline,
             // Only tasks name one.

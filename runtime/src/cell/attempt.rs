@@ -72,7 +72,7 @@ impl Attempt {
         let (began, due) = (Instant::now(), ends(&task, settling.due));
         let limits = [task.timeout_ms.map(Duration::from_millis), pool.options.deadline];
         let deadline = limits.into_iter().flatten().map(|limit| after(began, limit)).fold(due, Instant::min);
-        let facts = pool.facts_of_task(&task, attempt, deadline);
+        let facts = pool.facts_of_task(&task, attempt, &log, deadline);
         let grants = Grants::new(&facts, pool.grants.clone());
         let host = RequestHost::new(hub.clone(), facts, grants, Some(journal), Chain::of_task(&task), trace);
         let (input, slots) = (task.input.clone(), (&slots, Some(slot)));

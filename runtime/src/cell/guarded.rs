@@ -230,6 +230,7 @@ mod tests {
             run: Some(lease.task.run.clone()),
             team: "t".into(),
             attempt: lease.attempt,
+            again: false,
             attempts: 3,
             deadline: tokio::time::Instant::now() + LEASE,
             model: None,

@@ -12,7 +12,7 @@ use callboard_agents::{Grant, Service};
 use callboard_broker::event::{AGENT_AVAILABLE, NewEvent};
 use callboard_broker::messages::{ASK_DEADLINE, Address, Fill, Inbox};
 use callboard_broker::payload::Payload;
-use callboard_broker::task::Task;
+use callboard_broker::task::{Record, Task, was_begun};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -125,7 +125,7 @@ impl Pool {
     }
 
     /// The facts of an attempt at a task.
-    pub(crate) fn facts_of_task(&self, task: &Task, attempt: u32, deadline: Instant) -> Facts {
+    pub(crate) fn facts_of_task(&self, task: &Task, attempt: u32, log: &[Record], deadline: Instant) -> Facts {
         Facts {
             agent: self.name.clone(),
             capability: task.capability.clone(),
@@ -133,6 +133,7 @@ impl Pool {
             run: Some(task.run.clone()),
             team: self.team.clone(),
             attempt,
+            again: was_begun(attempt, log),
             attempts: task.retry.attempts,
             deadline,
             model: task.model.as_deref().map(Into::into),
@@ -149,6 +150,7 @@ impl Pool {
             run: None,
             team: self.team.clone(),
             attempt: 1,
+            again: false,
             attempts: 1,
             deadline: after(now, self.options.deadline.unwrap_or(ASK_DEADLINE)),
             model: None,

@@ -39,6 +39,7 @@ impl Client {
             run: None,
             team: hub.name.as_str().into(),
             attempt: 1,
+            again: false,
             attempts: 1,
             deadline: Instant::now() + EVER,
             model: None,

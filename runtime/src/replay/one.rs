@@ -15,7 +15,7 @@ use callboard_agents::{Context, Failure, Grant};
 use callboard_broker::error::{Error, Remote, Result};
 use callboard_broker::id::TaskId;
 use callboard_broker::payload::Payload;
-use callboard_broker::task::{Outcome, Record, Status};
+use callboard_broker::task::{Outcome, Record, Status, was_begun};
 use callboard_broker::tasks::TaskView;
 use callboard_broker::{Broker, code};
 use serde_json::json;
@@ -85,13 +85,15 @@ async fn host(
     let (task, outcome) = (&view.task, view.outcome.as_ref());
     let is_complete = outcome.is_some_and(|outcome| outcome.status == Status::Completed);
     let book = Book::new(&task.id, log, is_complete);
+    let attempt = outcome.map_or(view.attempt, |outcome| outcome.attempt).max(1);
     let facts = Facts {
         agent: agent.name.clone(),
         capability: task.capability.clone(),
         task: Some(task.id.clone()),
         run: Some(task.run.clone()),
         team: agent.team.clone(),
-        attempt: outcome.map_or(view.attempt, |outcome| outcome.attempt).max(1),
+        attempt,
+        again: was_begun(attempt, log),
         attempts: task.retry.attempts,
         deadline: Instant::now() + EVER,
         model: task.model.as_deref().map(Into::into),

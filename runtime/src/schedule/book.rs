@@ -74,22 +74,28 @@ impl Schedules {
     /// # Errors
     /// `NotFound`; what the store says.
     pub async fn pause(&self, name: &str) -> Result<Schedule> {
-        self.change(name, |schedule| schedule.paused = true).await
+        self.change(name, |schedule| {
+            schedule.paused = true;
+            Ok(())
+        })
+        .await
     }
 
     /// Goes on with the next tick from now. What passed while it rested is not made up for.
     ///
     /// # Errors
-    /// `NotFound`; what the store says.
+    /// `NotFound`; `Decode` for a time of which this build knows nothing; what the store says.
     pub async fn resume(&self, name: &str) -> Result<Schedule> {
         let now = self.broker.clock.now();
         self.change(name, |schedule| {
             if schedule.paused {
+                schedule.when.check()?;
                 let passed = schedule.when.up_to(now).filter(|_| schedule.last.is_none() && schedule.fired == 0);
                 schedule.paused = false;
                 // A single time that passed while it rested is due now: otherwise it would never come.
                 schedule.next = schedule.when.after(now).or(passed);
             }
+            Ok(())
         })
         .await
     }
@@ -111,13 +117,13 @@ impl Schedules {
         Err(busy(name))
     }
 
-    async fn change(&self, name: &str, how: impl Fn(&mut Schedule)) -> Result<Schedule> {
+    async fn change(&self, name: &str, how: impl Fn(&mut Schedule) -> Result<()>) -> Result<Schedule> {
         let key = key(name)?;
         for _ in 0..TRIES {
             let entry = self.broker.states.get(vec![key.clone()]).await?.pop().flatten();
             let entry = entry.ok_or_else(|| Error::not_found(format!("schedule {name}")))?;
             let mut schedule: Schedule = entry.value.read()?;
-            how(&mut schedule);
+            how(&mut schedule)?;
             if let Put::Applied(_) = self.put(&key, entry.version, Some(&schedule)).await? {
                 return Ok(schedule);
             }

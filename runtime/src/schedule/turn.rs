@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use callboard_broker::Broker;
 use callboard_broker::budget::Budget;
-use callboard_broker::clock::Millis;
+use callboard_broker::clock::{Millis, millis};
 use callboard_broker::error::{Error, Result};
 use callboard_broker::state::{Put, StateEntry, Watch};
 use callboard_broker::task::Task;
 
 use super::book::entries;
-use super::{PREFIX, Schedule, Schedules};
+use super::plan::Plan;
+use super::{GRACE, PREFIX, Schedule, Schedules, When};
 
 /// The longest time between two rounds: a clock that was set forward is seen by then.
 const LOOK: Duration = Duration::from_secs(60);
@@ -39,26 +40,42 @@ async fn round(broker: &Broker, by: &str, budget: Budget) -> Result<Option<Milli
         let due = match schedule.plan(now) {
             None if schedule.is_new() => begin(&book, schedule, &entry, now).await?,
             None => schedule.next.filter(|_| !schedule.paused),
-            Some(plan) => {
-                let mut after =
-                    Schedule { next: plan.next, skipped: schedule.skipped + plan.skipped, ..schedule.clone() };
-                let due = plan.fire.iter().map(|tick| Ok((*tick, schedule.task(*tick, now, budget)?)));
-                match submit(broker, due, &mut after).await {
-                    // A schedule that is over leaves nothing but its tasks.
-                    Ok(()) => match book.put(&entry.key, entry.version, after.next.map(|_| &after)).await? {
-                        Put::Applied(_) | Put::Conflict(_) => after.next,
-                        Put::Unknown => Some(now),
-                    },
-                    Err(error) => {
-                        tracing::warn!(%error, schedule = schedule.name, "what is due was not submitted");
-                        Some(now)
+            Some(plan) => match schedule.when.check() {
+                Ok(()) => go_on(broker, &book, (&schedule, &entry), plan, (now, budget)).await?,
+                // Another build may know it, and to whoever does not, it would look as if it were over.
+                Err(error) => {
+                    if schedule.next.is_some_and(|next| now.saturating_sub(next) > millis(GRACE)) {
+                        tracing::warn!(%error, schedule = schedule.name, "this node cannot tell when it comes");
                     }
+                    None
                 }
-            }
+            },
         };
         soonest = soonest.into_iter().chain(due).min();
     }
     Ok(soonest)
+}
+
+/// Submits what is due of a schedule and moves it on. When its next tick is.
+async fn go_on(
+    broker: &Broker,
+    book: &Schedules,
+    (schedule, entry): (&Schedule, &StateEntry),
+    plan: Plan,
+    (now, budget): (Millis, Budget),
+) -> Result<Option<Millis>> {
+    let mut after = Schedule { next: plan.next, skipped: schedule.skipped + plan.skipped, ..schedule.clone() };
+    let due = plan.fire.iter().map(|tick| Ok((*tick, schedule.task(*tick, now, budget)?)));
+    if let Err(error) = submit(broker, due, &mut after).await {
+        tracing::warn!(%error, schedule = schedule.name, "what is due was not submitted");
+        return Ok(Some(now));
+    }
+    // A single time that is over leaves nothing but its task.
+    let is_over = after.next.is_none() && matches!(schedule.when, When::At(_));
+    match book.put(&entry.key, entry.version, (!is_over).then_some(&after)).await? {
+        Put::Applied(_) | Put::Conflict(_) => Ok(after.next),
+        Put::Unknown => Ok(Some(now)),
+    }
 }
 
 /// What was put into the state by hand counts from now. One that makes no sense is left alone.

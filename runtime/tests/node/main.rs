@@ -26,6 +26,7 @@ mod parking;
 mod people;
 mod replay;
 mod schedules;
+mod stateful;
 mod stops;
 mod storm;
 mod supervision;

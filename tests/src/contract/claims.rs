@@ -6,7 +6,7 @@ use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
 use callboard_broker::error::Error;
 use callboard_broker::id::TaskId;
-use callboard_broker::task::{MAX_CLAIMS, Priority, Release, Status, Task};
+use callboard_broker::task::{MAX_CLAIMS, Priority, Release, Status, Task, was_begun};
 use callboard_broker::tasks::{Claim, Depth, GiveBack, LEASE, Lease, Revoked};
 use serde_json::json;
 
@@ -164,6 +164,7 @@ pub async fn a_failed_attempt_lets_those_go_first_that_were_not_begun(b: Bench) 
 pub async fn what_is_handed_back_free_costs_no_attempt(b: Bench) {
     let mut lease = b.begin("one").await;
     let id = lease.task.id.clone();
+    assert!(!was_begun(lease.attempt, &lease.log));
     for (reason, next) in [
         (Release::Declined, 1),
         (Release::Drained, 1),
@@ -174,6 +175,7 @@ pub async fn what_is_handed_back_free_costs_no_attempt(b: Bench) {
         b.broker.tasks.release(give_back(&lease.fence, reason)).await.unwrap();
         lease = b.claim_one().await;
         assert_eq!(lease.attempt, next, "after {reason:?}");
+        assert!(was_begun(lease.attempt, &lease.log), "the number does not tell, but the log does: after {reason:?}");
     }
     assert_eq!(b.view(&id).await.attempt, 3);
     let log = b.log(&id).await;

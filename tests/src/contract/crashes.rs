@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard_broker::error::Error;
 use callboard_broker::state::{Expect, Key, Moment, Write};
-use callboard_broker::task::{Release, Status};
+use callboard_broker::task::{Release, Status, was_begun};
 use callboard_broker::tasks::{Finish, Submitted};
 use serde_json::json;
 
@@ -61,4 +61,17 @@ pub async fn a_claim_does_not_survive_but_its_attempt_counts(b: Bench) {
     assert_ne!(leases[0].fence.lease, held.fence.lease, "a number is not given twice");
     assert!(matches!(b.broker.tasks.append(fence, vec![step("stale")], Vec::new()).await, Err(Error::Replaced)));
     b.complete(&leases[0], json!(1)).await;
+}
+
+pub async fn what_was_at_work_beside_others_is_known_to_have_been_begun(b: Bench) {
+    for name in ["one", "two"] {
+        b.begin(name).await;
+    }
+    b.submit("waiting").await;
+    let Some(b) = b.crash().await else { return };
+    let mut begun: Vec<_> =
+        b.claim_all(3).await.into_iter().map(|l| (was_begun(l.attempt, &l.log), l.task.id)).collect();
+    begun.sort_by_key(|(_, id)| id.clone());
+    let begun: Vec<_> = begun.iter().map(|(begun, id)| (id.as_str(), *begun)).collect();
+    assert_eq!(begun, [("one", true), ("two", true), ("waiting", false)]);
 }

@@ -90,6 +90,7 @@ macro_rules! for_each_check {
             schedules: a_single_time_comes_once_and_leaves_no_schedule,
             schedules: a_poor_schedule_is_refused_and_the_same_is_known,
             schedules: one_that_was_put_by_hand_counts_from_when_it_is_seen,
+            schedules: one_whose_time_a_round_cannot_tell_is_left_to_those_who_can,
             schedules: what_is_due_after_a_crash_is_submitted_once,
             versions: what_a_version_began_stays_with_it,
             versions: a_newer_version_goes_on_when_it_says_so,
@@ -133,6 +134,7 @@ macro_rules! for_each_check {
             dead: a_failed_task_is_kept_with_its_body_and_its_error,
             crashes: what_was_acknowledged_is_there_after_a_crash,
             crashes: a_claim_does_not_survive_but_its_attempt_counts,
+            crashes: what_was_at_work_beside_others_is_known_to_have_been_begun,
         }
     };
     (@list $then:ident $args:tt $($room:ident: $name:ident,)*) => { $($crate::$then! { $args $room $name })* };

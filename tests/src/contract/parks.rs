@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard_broker::error::Error;
 use callboard_broker::id::TaskId;
-use callboard_broker::task::{Status, Task};
+use callboard_broker::task::{Status, Task, was_begun};
 use callboard_broker::tasks::{Child, Lease, MAX_PARK, Park};
 use serde_json::json;
 
@@ -68,6 +68,7 @@ pub async fn what_had_ended_before_wakes_at_once(b: Bench) {
         park(&b, &parent, &ids(&children)).await.unwrap();
         parent = woken(&b).await;
         assert_eq!((parent.task.run.as_str(), parent.attempt), ("run", 1));
+        assert!(was_begun(parent.attempt, &parent.log));
     }
 }
 

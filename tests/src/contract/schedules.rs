@@ -168,6 +168,30 @@ pub async fn one_that_was_put_by_hand_counts_from_when_it_is_seen(b: Bench) {
     assert_eq!(book(&b).list().await.unwrap().len(), 1);
 }
 
+pub async fn one_whose_time_a_round_cannot_tell_is_left_to_those_who_can(b: Bench) {
+    let due = b.now();
+    // As it is to a node whose build knows nothing of cron, or of what an expression of a later one means.
+    let unknown = Schedule { next: Some(due), ..every("unknown", MINUTE) };
+    let unknown = Schedule { when: When::cron("when the moon is full"), ..unknown };
+    // An expression that is one and has no further time.
+    let never = Schedule { when: When::cron("0 0 30 2 *"), name: "never".into(), ..unknown.clone() };
+    for one in [&unknown, &never] {
+        b.broker.states.put(vec![by_hand(&one.name, json!(one))]).await.remove(0).unwrap();
+    }
+    b.pass(MINUTE / 2).await;
+    for _ in 0..2 {
+        assert_eq!(turn(&b.broker, "n").await.unwrap(), None, "it is not looked at all the time");
+        assert_eq!(find(&b, "unknown").await.as_ref(), Some(&unknown));
+        assert_eq!(find(&b, "never").await, Some(Schedule { next: None, ..never.clone() }));
+        b.pass(MINUTE * 2).await;
+    }
+    assert!(b.tasks().await.is_empty());
+    book(&b).pause("unknown").await.unwrap();
+    let refused = book(&b).resume("unknown").await;
+    assert!(matches!(refused, Err(Error::Decode { .. })), "its next time would be forgotten: {refused:?}");
+    assert_eq!(find(&b, "unknown").await, Some(Schedule { paused: true, ..unknown }));
+}
+
 pub async fn what_is_due_after_a_crash_is_submitted_once(b: Bench) {
     let from = b.now();
     book(&b).add(every("it", 10 * MINUTE)).await.unwrap();

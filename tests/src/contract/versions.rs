@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard_broker::code;
 use callboard_broker::dead_letter::Reason;
-use callboard_broker::task::{BegunBy, Release, Serving, Status, Version};
+use callboard_broker::task::{BegunBy, Release, Serving, Status, Version, was_begun};
 use callboard_broker::tasks::{Claim, GiveBack, Lease};
 use serde_json::json;
 
@@ -55,6 +55,7 @@ async fn begun_by(b: &Bench, run: &str, name: &str) -> Lease {
 pub async fn what_a_version_began_stays_with_it(b: Bench) {
     let first = begun_by(&b, "one", "1").await;
     assert_eq!((first.attempt, first.log.len()), (1, 1), "the first claim of a version leaves a record");
+    assert!(!was_begun(first.attempt, &first.log), "and is the first");
     for other in [of("2", false), of("0.9", true), claim(1, Duration::ZERO)] {
         assert!(claimed(&b, other.clone()).await.is_none(), "{other:?}");
     }

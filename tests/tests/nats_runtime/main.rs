@@ -34,6 +34,8 @@ mod fork;
 mod loops;
 #[path = "../../../runtime/tests/node/replay.rs"]
 mod replay;
+#[path = "../../../runtime/tests/node/stateful.rs"]
+mod stateful;
 #[path = "../../../runtime/tests/node/tools.rs"]
 mod tools;
 #[path = "../../../runtime/tests/node/workflow.rs"]
