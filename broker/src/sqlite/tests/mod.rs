@@ -9,6 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 mod died;
+mod room;
 mod two;
 
 use super::probe::{Fate, Point, Probe};
