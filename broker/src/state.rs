@@ -16,6 +16,8 @@ use crate::id::{RunId, TaskId};
 use crate::payload::Payload;
 use crate::subject::{self, BadName};
 
+pub(crate) mod spare;
+
 /// Changes between two snapshots of all state, unless configured.
 pub const SNAPSHOT_EVERY: u64 = 100;
 /// How many changes a watcher may fall behind at least before it is told `Lagged`.

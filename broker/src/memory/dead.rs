@@ -110,9 +110,9 @@ impl DeadLetters for Wing {
 
     fn purge(&self, seq: Option<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            self.with(|store, _| {
+            self.with(|store, now| {
                 let (purged, free) = store.dead.purge(seq);
-                store.may_forget(free);
+                store.may_forget(free, now);
                 Ok(purged)
             })
         })

@@ -44,13 +44,15 @@ pub struct Options {
     /// Unfinished tasks and their bytes. Default: 1,000,000 and 1 GiB; more are refused with `Busy`.
     pub queue: queue::Limits,
     /// The newest so many finished tasks are kept, in whole runs: a run is forgotten only after it has ended, and never
-    /// while a dead letter of it is there. Default 100,000.
+    /// while a dead letter of it is there. What is kept anyway does not count. Its state is forgotten with it. Default
+    /// 100,000.
     pub finished: usize,
     /// The newest so many events are kept. Default 100,000.
     pub events: usize,
     /// The newest so many changes of state are kept, and with them history and the past. Default 100,000.
     pub changes: usize,
-    /// State entries; a write of one more is refused with `Busy`. Default 100,000.
+    /// State entries. For one more the state of runs that are over makes room; when there is none, it is refused with
+    /// `Busy`. Default 100,000.
     pub keys: usize,
     /// Changes between two snapshots of all state, and at least as many as there are entries: so all snapshots together
     /// take no more room than the changes between them. Default 100.

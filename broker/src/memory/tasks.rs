@@ -117,12 +117,14 @@ impl Tasks for Wing {
 
     fn wait(&self, tasks: Vec<TaskId>, until: Until, wait: Duration) -> BoxFuture<'_, Result<Vec<Outcome>>> {
         Box::pin(async move {
-            if let Some((ticket, over)) = self.with(|store, _| store.wait(&tasks, until)) {
-                let _parked = Parked { wing: self, leave: Store::unwait, ticket };
-                // Over or not, what is there by then is the answer.
-                let _ = tokio::time::timeout(wait, over).await;
-            }
-            self.with(|store, _| Ok(store.outcomes(&tasks)))
+            let (ticket, over) = match self.with(|store, _| store.wait(&tasks, until)) {
+                Ok(waiting) => waiting,
+                Err(found) => return Ok(found),
+            };
+            let _parked = Parked { wing: self, leave: Store::unwait, ticket };
+            // Over or not, what is there by then is the answer.
+            let _ = tokio::time::timeout(wait, over).await;
+            self.with(|store, _| Ok(store.waited(ticket, &tasks)))
         })
     }
 

@@ -11,12 +11,15 @@ use super::state::Snapshots;
 use super::tasks::Mirror;
 use super::{dead, events, state};
 use crate::clock::Millis;
+use crate::state::spare::Spare;
 
 pub(super) struct Core {
     /// The newest event and the newest change of state.
     pub(super) marks: Marks,
     /// When the next snapshot of state is due.
     pub(super) snapshots: Snapshots,
+    /// When it is worth looking for state that may make room.
+    pub(super) spare: Spare,
     /// How many dead letters there are.
     pub(super) dead: u64,
     /// The unfinished tasks.

@@ -61,7 +61,8 @@ pub struct Options {
     /// Changes of state between two snapshots, or as many as there are entries if those are more, so that snapshots
     /// never cost more than the writes themselves. Default 100.
     pub snapshot_every: u64,
-    /// Entries of shared state; a write of one more is refused with `Busy`. Default 100,000.
+    /// Entries of shared state. For one more the state of runs that are over makes room, and stays in the history; when
+    /// there is none, it is refused with `Busy`. Default 100,000.
     pub keys: u64,
     /// Connections that read beside the writer. Default 4.
     pub readers: usize,

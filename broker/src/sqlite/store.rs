@@ -25,6 +25,7 @@ use super::writer::{Bounds, Writer};
 use super::{events, state};
 use crate::clock::Millis;
 use crate::error::Result;
+use crate::state::spare::Spare;
 
 /// Claims of one opening; the number of the opening is above it, so that no claim's number is ever used again.
 const CLAIMS_PER_OPENING: u64 = 1 << 32;
@@ -74,6 +75,7 @@ impl Store {
         let mut core = Core {
             marks: Marks::default(),
             snapshots: Snapshots::new(options.snapshot_every),
+            spare: Spare::default(),
             dead: 0,
             tasks: Mirror::new(options.tasks, opening * CLAIMS_PER_OPENING),
         };

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Options, Wing};
 use crate::BoxFuture;
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-use crate::facts;
+use crate::state::spare::{self, Spare};
 use crate::state::{Change, Expect, Key, Moment, Put, StateEntry, States, Watch, Write};
 
 mod hub;
+mod room;
 
 use hub::{Hub, Watching};
 
@@ -29,6 +29,7 @@ pub(super) struct StateRoom {
     /// All entries after so many changes; the first is never younger than the oldest change that is kept.
     snapshots: VecDeque<(u64, Entries)>,
     hub: Hub,
+    spare: Spare,
     limits: Limits,
 }
 
@@ -48,6 +49,7 @@ impl StateRoom {
             by_key: HashMap::new(),
             snapshots: VecDeque::from([(0, Entries::new())]),
             hub: Hub::default(),
+            spare: Spare::default(),
             limits: Limits {
                 changes: options.changes.max(1),
                 keys: options.keys,
@@ -67,7 +69,7 @@ impl StateRoom {
             return Ok((Put::Applied(0), None));
         }
         if current.is_none() && self.entries.len() >= self.limits.keys {
-            return Err(Error::Busy { to: "shared state".into(), retry_after: Duration::from_secs(1) });
+            return Err(spare::full(self.limits.keys as u64));
         }
         self.last += 1;
         let change = Arc::new(Change {
@@ -208,14 +210,7 @@ impl States for Wing {
             let writable = |write: Write| write.value.as_ref().map_or(Ok(()), |v| v.json().map(drop)).map(|()| write);
             let writes: Vec<Result<Write>> = writes.into_iter().map(writable).collect();
             self.with(|store, now| {
-                let mut put = |write: Write| {
-                    let (put, change) = store.states.put(write, now)?;
-                    if let Some(change) = change {
-                        store.events.add(facts::changed(&change), now);
-                    }
-                    Ok(put)
-                };
-                writes.into_iter().map(|write| write.and_then(&mut put)).collect()
+                writes.into_iter().map(|write| write.and_then(|write| store.put(write, now))).collect()
             })
         })
     }

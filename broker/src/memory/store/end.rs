@@ -24,11 +24,11 @@ impl Store {
             self.events.add(fact, now);
         }
         let task = kept.task.clone();
+        self.waits.ended(&outcome);
         kept.outcome = Some(outcome);
-        self.waits.ended(&task.id);
         self.queue.ended(&task.id, now);
-        self.runs.ended(&task.run);
-        self.forget();
+        self.runs.ended(&task.run, self.dead.has_any_of(&task.run));
+        self.forget(now);
     }
 
     /// Gives up a task that the queue found spent and has removed: first the dead letter, then the outcome.

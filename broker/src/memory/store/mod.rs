@@ -200,20 +200,31 @@ impl Store {
         self.queue.unpark(ticket);
     }
 
-    /// Starts a wait for the ends of tasks; none when it is over already.
-    pub(super) fn wait(&mut self, tasks: &[TaskId], until: Until) -> Option<(u64, oneshot::Receiver<()>)> {
+    /// Starts a wait for the ends of tasks; when it is over already, what there is.
+    pub(super) fn wait(
+        &mut self,
+        tasks: &[TaskId],
+        until: Until,
+    ) -> Result<(u64, oneshot::Receiver<()>), Vec<Outcome>> {
         let ids: HashSet<&TaskId> = tasks.iter().collect();
         let open: Vec<TaskId> = ids.iter().filter(|id| self.is_open(id)).map(|id| (*id).clone()).collect();
         let over = match until {
             Until::Any => open.len() < ids.len() || ids.is_empty(),
             Until::All => open.is_empty(),
         };
+        let found = self.outcomes(tasks);
         if over {
-            return None;
+            return Err(found);
         }
         self.last_ticket += 1;
-        let needed = if until == Until::Any { 1 } else { open.len() };
-        Some((self.last_ticket, self.waits.add(self.last_ticket, open, needed)))
+        let needed = if until == Until::Any { 1 } else { ids.len() };
+        Ok((self.last_ticket, self.waits.add(self.last_ticket, open, needed, found)))
+    }
+
+    /// Ends a wait; what there is by now, in the order asked.
+    pub(super) fn waited(&mut self, ticket: u64, tasks: &[TaskId]) -> Vec<Outcome> {
+        let found = self.waits.remove(ticket);
+        tasks.iter().filter_map(|id| found.get(id).cloned()).collect()
     }
 
     pub(super) fn unwait(&mut self, ticket: u64) {
@@ -226,7 +237,7 @@ impl Store {
     }
 
     /// The outcomes that are there, in the order asked.
-    pub(super) fn outcomes(&self, tasks: &[TaskId]) -> Vec<Outcome> {
+    fn outcomes(&self, tasks: &[TaskId]) -> Vec<Outcome> {
         tasks.iter().filter_map(|id| self.tasks.get(id)?.outcome.clone()).collect()
     }
 

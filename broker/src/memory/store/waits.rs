@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use crate::id::TaskId;
+use crate::task::Outcome;
 
-/// The waits that are not over.
+/// The waits of which nobody has taken what they came to.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     waits: HashMap<u64, Waiting>,
@@ -16,36 +17,47 @@ pub(super) struct Waits {
 #[derive(Debug)]
 struct Waiting {
     tasks: Vec<TaskId>,
-    /// How many more have to end.
+    /// How many have to have ended.
     needed: usize,
-    over: oneshot::Sender<()>,
+    /// What has ended: by the time the waiter is awake, the store may have forgotten it.
+    found: HashMap<TaskId, Outcome>,
+    over: Option<oneshot::Sender<()>>,
 }
 
 impl Waits {
-    pub(super) fn add(&mut self, ticket: u64, tasks: Vec<TaskId>, needed: usize) -> oneshot::Receiver<()> {
+    /// Enters a wait that is over when `needed` have ended, of tasks that have not and of those that have: `found`.
+    pub(super) fn add(
+        &mut self,
+        ticket: u64,
+        tasks: Vec<TaskId>,
+        needed: usize,
+        found: Vec<Outcome>,
+    ) -> oneshot::Receiver<()> {
         let (over, receiver) = oneshot::channel();
         for task in &tasks {
             self.by_task.entry(task.clone()).or_default().push(ticket);
         }
-        self.waits.insert(ticket, Waiting { tasks, needed, over });
+        let found = found.into_iter().map(|outcome| (outcome.task.clone(), outcome)).collect();
+        self.waits.insert(ticket, Waiting { tasks, needed, found, over: Some(over) });
         receiver
     }
 
-    pub(super) fn ended(&mut self, task: &TaskId) {
-        for ticket in self.by_task.remove(task).unwrap_or_default() {
+    pub(super) fn ended(&mut self, outcome: &Outcome) {
+        for ticket in self.by_task.remove(&outcome.task).unwrap_or_default() {
             let Some(waiting) = self.waits.get_mut(&ticket) else { continue };
-            waiting.needed -= 1;
-            if waiting.needed == 0
-                && let Some(waiting) = self.remove(ticket)
+            waiting.found.insert(outcome.task.clone(), outcome.clone());
+            if waiting.found.len() >= waiting.needed
+                && let Some(over) = waiting.over.take()
             {
                 // A waiter that has gone needs no wake-up.
-                let _ = waiting.send(());
+                let _ = over.send(());
             }
         }
     }
 
-    pub(super) fn remove(&mut self, ticket: u64) -> Option<oneshot::Sender<()>> {
-        let waiting = self.waits.remove(&ticket)?;
+    /// Ends a wait; what has ended of what it was for.
+    pub(super) fn remove(&mut self, ticket: u64) -> HashMap<TaskId, Outcome> {
+        let Some(waiting) = self.waits.remove(&ticket) else { return HashMap::new() };
         for task in &waiting.tasks {
             if let Some(tickets) = self.by_task.get_mut(task) {
                 tickets.retain(|t| *t != ticket);
@@ -54,6 +66,6 @@ impl Waits {
                 }
             }
         }
-        Some(waiting.over)
+        waiting.found
     }
 }

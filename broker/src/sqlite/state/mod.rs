@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::state::{Change, Key, Moment, Put, StateEntry, States, Watch, Write};
 
 mod put;
+mod room;
 mod rows;
 mod snapshot;
 mod view;

@@ -1,13 +1,11 @@
 //! One write: compare, apply, record, and say what was said.
 
-use std::time::Duration;
-
 use super::super::fault::Done;
 use super::super::turn::Turn;
-use super::rows;
+use super::{room, rows};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::state::{Change, Expect, Put, Write};
+use crate::state::{Change, Expect, Put, StateEntry, Write, spare};
 
 /// Applies one write, or says why not. An inner error is its own and has changed nothing.
 pub(super) fn put(turn: &mut Turn<'_>, write: &Write, keys: u64) -> Done<Result<Put>> {
@@ -21,12 +19,16 @@ pub(super) fn put(turn: &mut Turn<'_>, write: &Write, keys: u64) -> Done<Result<
     }
     match (&write.value, &current) {
         (None, None) => return Ok(Ok(Put::Applied(0))),
-        (Some(_), None) if turn.core.snapshots.entries >= keys => {
-            let retry_after = Duration::from_secs(1);
-            return Ok(Err(Error::Busy { to: "shared state".into(), retry_after }));
+        (Some(_), None) if turn.core.snapshots.entries >= keys && !room::make(turn, keys)? => {
+            return Ok(Err(spare::full(keys)));
         }
         _ => (),
     }
+    Ok(Ok(Put::Applied(change(turn, write, current)?)))
+}
+
+/// Applies a write to what stands at its key; the number of the change.
+pub(super) fn change(turn: &mut Turn<'_>, write: &Write, current: Option<StateEntry>) -> Done<u64> {
     let sequence = turn.core.marks.change + 1;
     let change = Change {
         sequence,
@@ -48,7 +50,7 @@ pub(super) fn put(turn: &mut Turn<'_>, write: &Write, keys: u64) -> Done<Result<
         rows::take_snapshot(turn.db, sequence, turn.now)?;
         turn.core.snapshots.taken(sequence);
     }
-    Ok(Ok(Put::Applied(sequence)))
+    Ok(sequence)
 }
 
 /// A write whose acknowledgement was lost is an answer of its own, not an error.

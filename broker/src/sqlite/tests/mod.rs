@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 mod busy;
 mod died;
+mod room;
 mod two;
 
 use super::probe::{Fate, Point, Probe};
