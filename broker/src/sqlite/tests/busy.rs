@@ -15,12 +15,12 @@ fn runtime() -> Runtime {
 }
 
 /// Keeps the one thread until told otherwise, once the writer has left it.
-fn occupied() -> (mpsc::Sender<()>, JoinHandle<()>) {
-    let (free, freed) = mpsc::channel::<()>();
-    let (begin, begun) = mpsc::channel();
+fn occupied() -> (mpsc::SyncSender<()>, JoinHandle<()>) {
+    let (free, freed) = mpsc::sync_channel(1);
+    let (begin, begun) = mpsc::sync_channel(1);
     let occupied = tokio::task::spawn_blocking(move || {
         begin.send(()).unwrap();
-        drop(freed.recv());
+        freed.recv().unwrap();
     });
     begun.recv().unwrap();
     (free, occupied)
