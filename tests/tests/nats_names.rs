@@ -173,7 +173,7 @@ async fn a_bucket_that_keeps_everything_for_ever_is_put_right_by_who_may() {
     });
     let made = server.wire().ask(&format!("$JS.API.STREAM.CREATE.{}", names::SHARED), &kept).unwrap();
     assert!(made["error"].is_null(), "{made}");
-    let refused = nats::open(options(&server, "a")).await.err().expect("it is not as it should be").to_string();
+    let refused = nats::open(options(&server, "a")).await.expect_err("it is not as it should be").to_string();
     assert!(refused.contains("allow_msg_ttl") && refused.contains("callboard provision"), "{refused}");
     let link = Link::connect(&options(&server, "deploy")).await.unwrap();
     let report = provision::refresh(&link, &Layout::default(), provision::Asked::default()).await.unwrap();
