@@ -19,9 +19,10 @@ pub struct Limits {
     pub fetch: Duration,
     /// Redirects followed for one URL; default 5.
     pub redirects: u32,
-    /// Whether URLs that lead into a private network are refused; default false. Nodes that read for others set it.
+    /// Whether URLs that lead into a private network are refused, and PDFs that could take this process down; default
+    /// false. Nodes that read for others set it.
     pub only_public: bool,
-    /// For parsing one PDF or web page, which may be made to take for ever; default 30 s.
+    /// For parsing one PDF or web page and for reading one database, which may be made to take for ever; default 30 s.
     pub parse: Duration,
 }
 

@@ -5,6 +5,8 @@
 //!
 //! Everything is read with limits (see [`Limits`]), and what was left out is listed with its reason, never silently.
 
+#[cfg(feature = "pdf")]
+mod apart;
 mod detect;
 mod error;
 #[cfg(feature = "web")]
@@ -30,6 +32,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "pdf")]
+pub use apart::{PDF_MEMORY, PDF_TEXT, read_apart};
 pub use error::SourceError;
 pub use limits::Limits;
 pub use load::{Only, is_url, load};

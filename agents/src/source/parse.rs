@@ -28,7 +28,10 @@ pub(super) fn parse(kind: Kind, bytes: Vec<u8>, limits: &Limits) -> Result<Vec<P
 
 #[cfg(feature = "web")]
 fn html(text: String, limits: &Limits) -> Result<Vec<Passage>, String> {
-    super::guard::guarded("page", limits.parse, move || super::html::passages(&text))
+    use super::guard::{Readers, guarded};
+
+    static PAGES: Readers = Readers::new();
+    guarded(PAGES.place("page", limits.parse)?, "page", limits.parse, move || super::html::passages(&text))
 }
 
 #[cfg(not(feature = "web"))]
@@ -38,7 +41,7 @@ fn html(_: String, _: &Limits) -> Result<Vec<Passage>, String> {
 
 #[cfg(feature = "pdf")]
 fn pdf(bytes: Vec<u8>, limits: &Limits) -> Result<Vec<Passage>, String> {
-    super::guard::guarded("PDF", limits.parse, move || super::pdf::passages(&bytes))
+    super::apart::passages(bytes, limits)
 }
 
 #[cfg(not(feature = "pdf"))]

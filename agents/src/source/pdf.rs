@@ -4,7 +4,8 @@ use super::lines::split_long;
 use super::text;
 use super::{Locator, Passage};
 
-/// The paragraphs of a PDF, each with its page. May panic or loop: to be guarded.
+/// The paragraphs of a PDF, each with its page. May panic or loop, overflow its stack, or fill all memory: to be guarded,
+/// and done apart for whoever is not trusted.
 ///
 /// # Errors
 /// When it is broken, encrypted, or has no text (scanned pages).
@@ -30,7 +31,7 @@ fn plain(error: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::guard::guarded;
+    use super::super::guard::{Readers, guarded};
     use super::*;
 
     /// A PDF whose pages have one line of text each.
@@ -64,7 +65,9 @@ mod tests {
     }
 
     fn passages(bytes: Vec<u8>) -> Result<Vec<Passage>, String> {
-        guarded("PDF", Duration::from_secs(60), move || super::passages(&bytes))
+        static READERS: Readers = Readers::new();
+        let limit = Duration::from_secs(60);
+        guarded(READERS.place("PDF", limit)?, "PDF", limit, move || super::passages(&bytes))
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn code_of(error: &SourceError) -> &'static str {
 /// What stands in the reasons for which documents are skipped.
 const REASONS: &[(&str, &str)] = &[
     ("this build has no", code::UNSUPPORTED),
+    ("this program has no", code::UNSUPPORTED),
     ("larger than", code::SOURCE_TOO_LARGE),
     ("PDF", code::BROKEN_PDF),
     ("database", code::BROKEN_DATABASE),

@@ -44,5 +44,10 @@ mod views;
 mod work;
 
 fn main() -> std::process::ExitCode {
+    // Before anything is printed or read: this may be a process that another one started to read a PDF.
+    #[cfg(feature = "pdf")]
+    if let Some(read) = callboard::source::read_apart() {
+        return read;
+    }
     app::main().into()
 }

@@ -11,6 +11,8 @@ mod hints;
 mod inbox;
 mod keys;
 mod kit;
+#[cfg(feature = "pdf")]
+mod pdfs;
 #[cfg(feature = "genai")]
 mod provider;
 mod schedule;
