@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use callboard::broker::blobs::Folder;
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::task::Status;
 use callboard::broker::tasks::TaskFilter;
 use callboard::door::Desk;
 use callboard::http::{Options, Server};
 use callboard::llm::Secret;
-use callboard::{Node, diag};
+use callboard::{Capability, Context, Error, Node, diag, payload};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -293,4 +294,38 @@ async fn a_caller_who_reads_no_answer_loses_the_connection() {
     assert!(ended.is_ok(), "after {asks} requests its connection is still open");
     let healthy = place.says("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(healthy.status, 200, "its place is free");
+}
+
+#[payload]
+struct Read {
+    #[schemars(extend("x-prompt" = true))]
+    question: String,
+    #[serde(default)]
+    #[schemars(extend("x-attachments" = true))]
+    sources: Vec<String>,
+}
+
+const READ: Capability<Read, u32> = Capability::new("test.read");
+
+/// Once a stranger could attach a list of bodies, name it as a parcel, and have all that it lists laid on the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_names_no_parcel() {
+    let blobs = Arc::new(Folder::temporary().unwrap());
+    let read = READ.by_fn(|_: Context, read: Read| async move { Ok(read.sources.len() as u32) });
+    let node = Node::embedded().blobs(blobs).serve(read).start().await.unwrap();
+    let own = format!("blob:{}", "1".repeat(64));
+    let desk = Desk::of(&node, &[READ.id()]).unwrap().sources(vec![own.clone()]);
+    let door = desk.door(&READ.id()).unwrap();
+    let asked = |sources: Value| json!({ "question": "Who?", "sources": sources });
+    let evil = asked(json!(["http://x", format!("blob:{}", "0".repeat(64))]));
+    let files = vec![("a.md".to_owned(), b"Otters.".to_vec())];
+    for refused in [
+        desk.request(&door, &evil.to_string(), files.clone()).await.map(|request| request.body),
+        desk.checked(&door, evil.clone()),
+    ] {
+        assert!(matches!(&refused, Err(Error::Decode { what }) if what.contains("may not be named")), "{refused:?}");
+    }
+    let attached = desk.request(&door, "Who?", files).await.unwrap().body;
+    assert!(attached["sources"][0].as_str().unwrap().starts_with("blob:"), "{attached}");
+    assert_eq!(desk.checked(&door, asked(json!([]))).unwrap(), asked(json!([own])));
 }
