@@ -24,6 +24,7 @@ use callboard_broker::payload::Payload;
 use serde_json::{Map, Value, json};
 
 use crate::service::Door;
+use crate::source::is_parcel;
 
 /// Marks the field of a request that a prompt in words goes into; it holds a text.
 pub const FIELD: &str = "x-prompt";
@@ -118,6 +119,12 @@ pub fn lacks_sources(door: &Door, body: &Value) -> bool {
     let Some(place) = marked(&door.request, ATTACHMENTS) else { return false };
     let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
     !some(&body[place]) && some(&door.request["properties"][place]["default"])
+}
+
+/// A parcel that a request names, other than these.
+pub fn parcel<'b>(door: &Door, body: &'b Value, but: &[String]) -> Option<&'b str> {
+    let named = body[marked(&door.request, ATTACHMENTS)?].as_array()?.iter().filter_map(Value::as_str);
+    named.filter(|name| is_parcel(name)).find(|name| but.iter().all(|own| own != name))
 }
 
 /// The files after those that the request names already.
@@ -216,6 +223,15 @@ mod tests {
         assert!(!lacks_sources(&door, &json!({ "sources": ["http://x"] })));
         let needs_none = Capability::<Ask, Said>::new("x.ask").door();
         assert!(!lacks_sources(&needs_none, &json!({ "question": "Who?" })));
+    }
+
+    #[test]
+    fn a_parcel_that_a_request_names_itself_is_told_from_those_that_were_attached() {
+        let door = Capability::<Ask, Said>::new("x.ask").door();
+        let (attached, body) = (["blob:1".to_owned()], |names: Value| json!({ "question": "Who?", "sources": names }));
+        assert_eq!(parcel(&door, &body(json!(["http://x", "blob:1"])), &attached), None);
+        assert_eq!(parcel(&door, &body(json!(["blob:1", "blob:2"])), &attached), Some("blob:2"));
+        assert_eq!(parcel(&door, &json!({ "question": "blob:2" }), &attached), None);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of text from all sources together; default 128 MiB.
     pub total_bytes: u64,
+    /// Bytes on the disk of a node for the files of parcels that are read together; default 1 GiB.
+    pub parcel_bytes: u64,
     /// Passages of all sources together; default 200,000.
     pub passages: usize,
     /// For one web page from the first byte sent to the last received, redirects included; default 20 s.
@@ -33,6 +35,7 @@ impl Default for Limits {
             depth: 32,
             file_bytes: 16 << 20,
             total_bytes: 128 << 20,
+            parcel_bytes: 1 << 30,
             passages: 200_000,
             fetch: Duration::from_secs(20),
             redirects: 5,

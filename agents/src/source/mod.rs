@@ -37,7 +37,7 @@ pub use apart::{PDF_MEMORY, PDF_TEXT, read_apart};
 pub use error::SourceError;
 pub use limits::Limits;
 pub use load::{Only, is_url, load};
-pub(crate) use parcel::{Unpacked, unpack};
+pub(crate) use parcel::{Room, Unpacked, unpack};
 pub use parcel::{is_parcel, pack, pack_files};
 
 /// What [`load`] read, and what it left out.

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use callboard_broker::blobs::{Blobs, Hash};
 use callboard_broker::error::Error;
@@ -24,6 +25,8 @@ use super::{Kind, Limits, Skipped, SourceError};
 const SCHEME: &str = "blob:";
 /// Files that are sent or fetched at the same time.
 const AT_ONCE: usize = 8;
+/// What a file or folder takes on a disk at least.
+const BLOCK: u64 = 4 << 10;
 
 /// The files of one source.
 #[derive(Serialize, Deserialize)]
@@ -144,18 +147,23 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     file.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(failed)?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // Of a database only rows are read, so its file may be larger than a text.
-    let most = match detect(&name, &bytes) {
-        Ok(Kind::Sqlite) => u64::MAX,
-        Err(_) if !name.ends_with("-wal") => return Ok(bytes),
-        _ => limits.file_bytes,
-    };
+    let Some(most) = most(path, &bytes, limits) else { return Ok(bytes) };
     if about.len() > most {
         return Err(format!("larger than {most} bytes"));
     }
     file.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// The largest file with this name and these first bytes that is read; none for one that is skipped for what it is.
+fn most(path: &Path, head: &[u8], limits: &Limits) -> Option<u64> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match detect(&name, head) {
+        // Of a database only rows are read, so its file may be larger than a text.
+        Ok(Kind::Sqlite) => Some(u64::MAX),
+        Err(_) if !name.ends_with("-wal") => None,
+        _ => Some(limits.file_bytes),
+    }
 }
 
 fn unreadable(source: &str, error: &io::Error) -> Error {
@@ -172,16 +180,46 @@ pub(crate) struct Unpacked {
     pub(crate) source: String,
     /// What is to be read in its place.
     pub(crate) path: String,
-    /// What the client left out.
+    /// What the client left out, and what was too much for this node.
     pub(crate) skipped: Vec<Skipped>,
     _folder: TempDir,
 }
 
-/// Fetches a parcel and its files.
+/// How much more may be laid on the disk for parcels that are read together.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<AtomicU64>);
+
+impl Room {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self(Arc::new(AtomicU64::new(limits.parcel_bytes)))
+    }
+
+    /// Takes what a file of this size takes, and its folders. Where one finds no room there is none for others.
+    fn take(&self, name: &Path, bytes: usize) -> bool {
+        let takes = bytes as u64 + BLOCK * name.components().count() as u64;
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(takes));
+        if taken.is_err() {
+            self.0.store(0, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Fetches a parcel and its files, as far as there is room for them. Who packed it may have had other limits, or none, and
+/// may list one large body under many names: so what arrives is measured before it is written.
 ///
 /// # Errors
 /// When it is none, or not all of it is there.
-pub(crate) async fn unpack(source: &str, limits: &Limits, blobs: &Arc<dyn Blobs>) -> Result<Unpacked, SourceError> {
+pub(crate) async fn unpack(
+    source: &str,
+    limits: &Limits,
+    room: &Room,
+    blobs: &Arc<dyn Blobs>,
+) -> Result<Unpacked, SourceError> {
     let lost = |why: String| SourceError::Unreadable { path: source.to_owned(), why };
     let hash = Hash::parse(source.strip_prefix(SCHEME).unwrap_or_default()).map_err(|e| lost(e.to_string()))?;
     let text = blobs.get(&hash).await.map_err(|e| lost(e.to_string()))?;
@@ -190,32 +228,69 @@ pub(crate) async fn unpack(source: &str, limits: &Limits, blobs: &Arc<dyn Blobs>
         return Err(lost(format!("more than {} files", limits.files)));
     }
     let folder = TempDir::with_prefix("callboard-").map_err(|e| lost(e.kind().to_string()))?;
-    let mut fetching = JoinSet::new();
-    for File { name, hash } in parcel.files.clone() {
-        if fetching.len() >= AT_ONCE {
-            fetched(fetching.join_next().await).map_err(lost)?;
-        }
-        let to = inside(folder.path(), &name).ok_or_else(|| lost(format!("\"{name}\" is not a name in a folder")))?;
-        let blobs = blobs.clone();
-        fetching.spawn(async move {
-            let bytes = blobs.get(&hash).await.map_err(|e| e.to_string())?;
-            let written = tokio::task::spawn_blocking(move || write(&to, &bytes)).await;
-            written.map_err(|e| e.to_string())?.map_err(|e| format!("{name}: {}", e.kind()))
-        });
-    }
-    while let Some(one) = fetching.join_next().await {
-        fetched(Some(one)).map_err(lost)?;
-    }
     let path = match (parcel.folder, parcel.files.first()) {
         (false, Some(file)) => folder.path().join(&file.name),
         _ => folder.path().to_owned(),
     };
+    let (mut skipped, mut fetching) = (parcel.skipped, JoinSet::new());
+    for file in parcel.files {
+        if fetching.len() >= AT_ONCE {
+            fetched(fetching.join_next().await, &mut skipped).map_err(lost)?;
+        }
+        let full = format!("more than {} bytes on disk for all parcels", limits.parcel_bytes);
+        if room.is_full() {
+            skipped.push(Skipped { source: file.name, why: full });
+            break;
+        }
+        let to = inside(folder.path(), &file.name);
+        let to = to.ok_or_else(|| lost(format!("\"{}\" is not a name in a folder", file.name)))?;
+        fetching.spawn(fetch(file, to, full, limits.clone(), room.clone(), blobs.clone()));
+    }
+    while let Some(one) = fetching.join_next().await {
+        fetched(Some(one), &mut skipped).map_err(lost)?;
+    }
+    // A file that is the source itself is not left out silently.
+    if !parcel.folder
+        && let Some(it) = skipped.iter().rfind(|one| !path.exists() && path.ends_with(&one.source))
+    {
+        return Err(lost(it.why.clone()));
+    }
     let path = path.display().to_string();
-    Ok(Unpacked { source: parcel.source, path, skipped: parcel.skipped, _folder: folder })
+    Ok(Unpacked { source: parcel.source, path, skipped, _folder: folder })
 }
 
-fn fetched(one: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Result<(), String> {
-    one.map_or(Ok(()), |one| one.map_err(|e| e.to_string())?)
+/// Lays one file where it belongs, unless it is skipped.
+async fn fetch(
+    File { name, hash }: File,
+    to: PathBuf,
+    full: String,
+    limits: Limits,
+    room: Room,
+    blobs: Arc<dyn Blobs>,
+) -> Result<Option<Skipped>, String> {
+    let mut bytes = blobs.get(&hash).await.map_err(|e| e.to_string())?;
+    match most(&to, &bytes[..bytes.len().min(HEAD)], &limits) {
+        Some(most) if bytes.len() as u64 > most => {
+            return Ok(Some(Skipped { source: name, why: format!("larger than {most} bytes") }));
+        }
+        Some(_) => {}
+        None => bytes.truncate(HEAD),
+    }
+    if !room.take(Path::new(&name), bytes.len()) {
+        return Ok(Some(Skipped { source: name, why: full }));
+    }
+    let written = tokio::task::spawn_blocking(move || write(&to, &bytes)).await;
+    written.map_err(|e| e.to_string())?.map_err(|e| format!("{name}: {}", e.kind()))?;
+    Ok(None)
+}
+
+fn fetched(
+    one: Option<Result<Result<Option<Skipped>, String>, tokio::task::JoinError>>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<(), String> {
+    let Some(one) = one else { return Ok(()) };
+    skipped.extend(one.map_err(|e| e.to_string())??);
+    Ok(())
 }
 
 /// A place below a folder; none for a name that leads out of it.

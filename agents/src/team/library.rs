@@ -14,7 +14,7 @@ use super::blocking::blocking;
 use super::problem::phrase;
 use crate::extract::{Claim, Index, collapse};
 use crate::source::{
-    Document, Limits, Loaded, Only, Passage, Skipped, SourceError, Unpacked, is_parcel, is_url, load, unpack,
+    Document, Limits, Loaded, Only, Passage, Room, Skipped, SourceError, Unpacked, is_parcel, is_url, load, unpack,
 };
 
 /// How many shelves are kept; the one opened longest ago goes first.
@@ -207,10 +207,10 @@ impl Place {
 
 /// Finds each source: where it was named, or, for clients with another file system, where their parcels are.
 async fn places(sources: &[String], limits: &Limits, blobs: Option<&Arc<dyn Blobs>>) -> Vec<Place> {
-    let mut places = Vec::new();
+    let (mut places, room) = (Vec::new(), Room::new(limits));
     for source in sources {
         places.push(match blobs {
-            Some(blobs) if is_parcel(source) => match unpack(source, limits, blobs).await {
+            Some(blobs) if is_parcel(source) => match unpack(source, limits, &room, blobs).await {
                 Ok(parcel) => Place::Arrived(parcel),
                 Err(error) => Place::Refused(source.clone(), error),
             },

@@ -137,7 +137,8 @@ impl Desk {
     /// Makes a request of a prompt and of files, each a name without folder and its bytes.
     ///
     /// # Errors
-    /// `Decode` for what is no request or has nothing to read; `Unavailable` for files where the broker keeps none.
+    /// `Decode` for what is no request, has nothing to read or names a parcel itself; `Unavailable` for files where the
+    /// broker keeps none.
     pub async fn request(&self, door: &Door, text: &str, files: Vec<(String, Vec<u8>)>) -> Result<Request> {
         let files = match (files.is_empty(), &self.broker.blobs) {
             (true, _) => Vec::new(),
@@ -147,17 +148,28 @@ impl Desk {
             }
             (false, Some(blobs)) => vec![pack_files(ATTACHED, files, blobs).await?],
         };
+        let attached = files.clone();
         let request = prompt::request(door, text, files, |request| self.fits(&door.capability, request))?;
+        self.packed(door, &request.body, &attached)?;
         Ok(Request { body: self.sourced(door, request.body)?, ..request })
     }
 
     /// The same request with the sources of the desk where it names none.
     ///
     /// # Errors
-    /// What the agent has to say against it; `Decode` when it has nothing to read.
+    /// What the agent has to say against it; `Decode` when it has nothing to read or names a parcel.
     pub fn checked(&self, door: &Door, body: Value) -> Result<Value> {
         self.fits(&door.capability, &Payload::from(body.clone()))?;
+        self.packed(door, &body, &[])?;
         self.sourced(door, body)
+    }
+
+    /// A stranger's files are packed here: who could name a parcel could attach one that lists what others attached, or
+    /// one file ten thousand times.
+    fn packed(&self, door: &Door, body: &Value, attached: &[String]) -> Result<()> {
+        let own = [attached, &*self.sources].concat();
+        let named = prompt::parcel(door, body, &own);
+        named.map_or(Ok(()), |name| Err(Error::decode(format!("{name} may not be named here: attach the files"))))
     }
 
     fn sourced(&self, door: &Door, body: Value) -> Result<Value> {

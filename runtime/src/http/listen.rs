@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::route::Room;
+use super::unread::Unread;
 
 /// How long the head of a request may take, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(30);
@@ -55,6 +56,7 @@ pub(super) async fn listen(listener: TcpListener, room: Arc<Room>, mut closing: 
 /// Answers the requests of one connection. When the door closes the one that is worked on is the last.
 async fn serve(stream: TcpStream, room: Arc<Room>, mut closing: watch::Receiver<bool>, _place: OwnedSemaphorePermit) {
     let _ = stream.set_nodelay(true);
+    let stream = Unread::new(stream, room.options.unread);
     let service = service_fn(move |request| {
         let room = room.clone();
         async move { Ok::<_, Infallible>(room.answer(request).await) }

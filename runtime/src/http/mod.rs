@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `listen` | connections, as many as there may be, for as long as the door is open |
+//! | `unread` | until when an answer waits for its reader |
 //! | `route` | from a request to who answers it |
 //! | `gate` | who may come in |
 //! | `refusal` | why not, as an answer |
@@ -16,8 +17,9 @@
 //!
 //! # Guarantees
 //! An answered request is one run, which `task ls` shows like any other. No more than [`Options::at_once`] are worked on
-//! together, none for longer than [`Options::limit`], no more than [`Options::body`] bytes are read of one. Who asks a
-//! model and closes the connection has taken the request back: its run is cancelled. Beyond this machine nobody comes in without a key.
+//! together, none for longer than [`Options::limit`], no more than [`Options::body`] bytes are read of one, and no
+//! answer waits for its reader longer than [`Options::unread`]. Who asks a model and closes the connection has taken the
+//! request back: its run is cancelled. Beyond this machine nobody comes in without a key.
 
 mod a2a;
 mod gate;
@@ -26,6 +28,7 @@ mod openai;
 mod refusal;
 mod route;
 mod stream;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +56,8 @@ pub const BODY: usize = 4 << 20;
 pub const LIMIT: Duration = Duration::from_secs(9 * 60);
 /// How often a listener is told that the work goes on: 15 s.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long an answer waits for its reader to take more of it: 30 s.
+pub const UNREAD: Duration = Duration::from_secs(30);
 /// How long requests that are worked on may take when the door is left: 10 s.
 pub const FAREWELL: Duration = Duration::from_secs(10);
 /// The shortest key, in characters.
@@ -77,6 +82,8 @@ pub struct Options {
     pub limit: Duration,
     /// How often a listener is told that the work goes on. Default [`KEEP_ALIVE`].
     pub keep_alive: Duration,
+    /// How long nobody may read what is answered before the connection is closed. Default [`UNREAD`].
+    pub unread: Duration,
     /// How long requests that are worked on may take when the door is left. Default [`FAREWELL`].
     pub farewell: Duration,
 }
@@ -92,6 +99,7 @@ impl Options {
             body: BODY,
             limit: LIMIT,
             keep_alive: KEEP_ALIVE,
+            unread: UNREAD,
             farewell: FAREWELL,
         }
     }

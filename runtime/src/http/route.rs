@@ -10,7 +10,7 @@ use callboard_broker::tasks::TaskView;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -44,8 +44,9 @@ pub(super) struct Room {
     leaving: watch::Sender<bool>,
 }
 
-/// A place among the requests that are worked on.
-pub(super) struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+/// A place among the requests that are worked on, taken until the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Place(#[expect(dead_code, reason = "held until it is dropped")] Arc<OwnedSemaphorePermit>);
 
 impl Room {
     pub(super) fn new(desk: Desk, options: Options) -> Self {
@@ -78,6 +79,7 @@ impl Room {
                 let mut response = refusal.response();
                 if refusal.status == StatusCode::UNAUTHORIZED {
                     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    return last(response);
                 }
                 response
             }
@@ -87,7 +89,7 @@ impl Room {
     async fn take(self: Arc<Self>, head: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         if path == ["healthz"] {
-            return Ok(json_body(StatusCode::OK, &json!({ "status": "ok" })));
+            return Ok(last(json_body(StatusCode::OK, &json!({ "status": "ok" }))));
         }
         gate::admit(&head.headers, &self.options.keys)?;
         match (&*path, &head.method) {
@@ -123,7 +125,7 @@ impl Room {
 
     /// A place among the requests that are worked on.
     pub(super) fn place(&self) -> Result<Place, Refusal> {
-        self.places.clone().try_acquire_owned().map(Place).map_err(|_| Refusal::busy(RETRY))
+        self.places.clone().try_acquire_owned().map(|place| Place(Arc::new(place))).map_err(|_| Refusal::busy(RETRY))
     }
 
     /// The body of a request, which is JSON and says so: what a page of a browser sends without asking first is none.
@@ -186,6 +188,12 @@ impl Room {
         });
         Ok((seen, attended))
     }
+}
+
+/// An answer after which the connection is closed: whoever has shown no key holds none by asking again and again.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// An answer in one piece.

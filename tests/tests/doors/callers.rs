@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use callboard::broker::blobs::Folder;
 use callboard::broker::id::{RunId, TaskId};
 use callboard::broker::task::Status;
 use callboard::broker::tasks::TaskFilter;
 use callboard::door::Desk;
 use callboard::http::{Options, Server};
 use callboard::llm::Secret;
-use callboard::{Node, diag};
+use callboard::{Capability, Context, Error, Node, diag, payload};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 use crate::kit::KEY;
 
 /// Longer than anything here takes; what it takes to fail.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// As long as nobody waits for it.
 const LONG: u64 = 3_600_000;
 
@@ -65,19 +66,19 @@ impl Place {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 }
 
-async fn read(mut stream: TcpStream) -> Answer {
+pub(crate) async fn read(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("it ends");
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -86,7 +87,7 @@ async fn read(mut stream: TcpStream) -> Answer {
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-fn post(body: &Value) -> String {
+pub(crate) fn post(body: &Value) -> String {
     with(body, "Host: 127.0.0.1\r\nContent-Type: application/json\r\n")
 }
 
@@ -98,7 +99,7 @@ fn with(body: &Value, headers: &str) -> String {
     )
 }
 
-fn echo(delay_ms: u64, stream: bool) -> Value {
+pub(crate) fn echo(delay_ms: u64, stream: bool) -> Value {
     let request = json!({ "text": "hello", "delay_ms": delay_ms }).to_string();
     json!({ "model": "diag.echo", "stream": stream, "messages": [{ "role": "user", "content": request }] })
 }
@@ -211,6 +212,13 @@ async fn a_door_with_a_key_takes_no_one_without_it() {
     let none = place.says(&get("")).await;
     assert_eq!((none.status, &none.json()["error"]["code"]), (401, &json!("invalid_api_key")), "{none:?}");
     assert!(none.head.contains("www-authenticate: bearer"), "{none:?}");
+    // Whoever knows no key holds no connection by asking again.
+    let kept = "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n";
+    let health = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (asked, status) in [(kept, 401), (health, 200)] {
+        let told = place.says(asked).await;
+        assert_eq!((told.status, told.head.contains("connection: close")), (status, true), "{told:?}");
+    }
     let wrong = place.says(&get("Authorization: Bearer a-key-for-the-testS\r\n")).await;
     assert_eq!(wrong.status, 401);
     let right = place.says(&get(&format!("Authorization: Bearer {KEY}\r\n"))).await;
@@ -265,4 +273,59 @@ async fn no_more_bodies_are_read_at_once_than_there_are_places() {
     slow.write_all(body.as_bytes()).await.unwrap();
     assert_eq!(read(slow).await.json()["error"]["code"], -32001);
     assert_eq!(place.says(&whole).await.json()["error"]["code"], -32001, "its place is free again");
+}
+
+/// Once a client that asked and read no answer held its connection for ever, and 512 of them the door: no limit of time
+/// runs while a write waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_reads_no_answer_loses_the_connection() {
+    let unread = Duration::from_millis(500);
+    let place = Place::open(|options| Options { connections: 1, unread, ..options }).await;
+    let mut deaf = place.connect().await;
+    // Its answer repeats the path, so that few of them fill what the system holds for a reader.
+    let asked = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(30_000));
+    let mut asks = 0;
+    let asking = async {
+        while deaf.write_all(asked.as_bytes()).await.is_ok() {
+            asks += 1;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(ended.is_ok(), "after {asks} requests its connection is still open");
+    let healthy = place.says("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(healthy.status, 200, "its place is free");
+}
+
+#[payload]
+struct Read {
+    #[schemars(extend("x-prompt" = true))]
+    question: String,
+    #[serde(default)]
+    #[schemars(extend("x-attachments" = true))]
+    sources: Vec<String>,
+}
+
+const READ: Capability<Read, u32> = Capability::new("test.read");
+
+/// Once a stranger could attach a list of bodies, name it as a parcel, and have all that it lists laid on the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_names_no_parcel() {
+    let blobs = Arc::new(Folder::temporary().unwrap());
+    let read = READ.by_fn(|_: Context, read: Read| async move { Ok(read.sources.len() as u32) });
+    let node = Node::embedded().blobs(blobs).serve(read).start().await.unwrap();
+    let own = format!("blob:{}", "1".repeat(64));
+    let desk = Desk::of(&node, &[READ.id()]).unwrap().sources(vec![own.clone()]);
+    let door = desk.door(&READ.id()).unwrap();
+    let asked = |sources: Value| json!({ "question": "Who?", "sources": sources });
+    let evil = asked(json!(["http://x", format!("blob:{}", "0".repeat(64))]));
+    let files = vec![("a.md".to_owned(), b"Otters.".to_vec())];
+    for refused in [
+        desk.request(&door, &evil.to_string(), files.clone()).await.map(|request| request.body),
+        desk.checked(&door, evil.clone()),
+    ] {
+        assert!(matches!(&refused, Err(Error::Decode { what }) if what.contains("may not be named")), "{refused:?}");
+    }
+    let attached = desk.request(&door, "Who?", files).await.unwrap().body;
+    assert!(attached["sources"][0].as_str().unwrap().starts_with("blob:"), "{attached}");
+    assert_eq!(desk.checked(&door, asked(json!([]))).unwrap(), asked(json!([own])));
 }

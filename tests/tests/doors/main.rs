@@ -4,6 +4,7 @@
 
 mod a2a;
 mod callers;
+mod counting;
 mod kit;
 mod mcp;
 mod openai;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard::config::Config;
+use callboard::human::{CALLER, Question};
 use callboard::{Capability, Context, Error, Node, diag};
 use callboard_broker::subject::CapabilityName;
 use callboard_broker::task::Status;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 const SLOW: Capability<String, (String, u32)> = Capability::new("test.slow");
+const ORDER: Capability<String, String> = Capability::new("test.order");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn public(server: Option<&Server>, name: &str) -> Config {
@@ -83,6 +85,39 @@ async fn a_node_that_drains_answers_what_it_was_prompted() {
     }
     let answer: Value = serde_json::from_str(&said[said.len() - 2]).unwrap();
     assert_eq!(answer["data"], r#"["x",1]"#, "{said:?}");
+}
+
+/// Once an answer that could not be read ended the asking, and the work waited for one in the inbox until its deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_an_answer_that_cannot_be_read_is_asked_again() {
+    let server = Server::start();
+    let order = ORDER.by_fn(|ctx: Context, what: String| async move {
+        let colour: String = ctx.human(Question::new("which colour?")).queue(CALLER).await?;
+        Ok(format!("{what}: {colour}"))
+    });
+    let node = Node::configured(public(Some(&server), "test.order")).serve(order).start().await.unwrap();
+    let mut caller = server.wire();
+    caller.set_patience(PATIENCE).unwrap();
+    caller.subscribe("mine").unwrap();
+    caller.publish_with_reply("agents.prompt.callboard.local.test-order", "mine", b"a lamp").unwrap();
+    let mut answers = ["", r#"{"prompt": "#, "red"].into_iter();
+    let (mut asked, mut answer) = (Vec::new(), None);
+    while answer.is_none() {
+        let said: Value = serde_json::from_slice(&caller.receive().unwrap().payload).unwrap();
+        match said["type"].as_str() {
+            Some("query") => {
+                asked.push(said["data"]["prompt"].as_str().unwrap().to_owned());
+                let reply = said["data"]["reply_subject"].as_str().unwrap();
+                caller.publish(reply, answers.next().expect("asked thrice at most").as_bytes()).unwrap();
+            }
+            Some("response") => answer = Some(said["data"].clone()),
+            _ => {}
+        }
+    }
+    assert_eq!(answer.unwrap(), "a lamp: red");
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked[1].starts_with("the answer cannot be read: ") && asked[1].ends_with("which colour?"), "{asked:?}");
+    node.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -109,8 +109,8 @@ impl Caller {
     /// asks to decide.
     ///
     /// # Errors
-    /// `Busy` when [`MAX_QUERIES`] are open; `TooLarge` beyond [`MAX_QUESTION`]; `Decode` for an answer that is none;
-    /// `Unavailable` when the connection is closed.
+    /// `Busy` when [`MAX_QUERIES`] are open; `TooLarge` beyond [`MAX_QUESTION`]; `Decode` for an answer that is none or
+    /// too long; `Unavailable` when the connection is closed.
     ///
     /// # Cancellation
     /// An answer that comes later is passed over.
@@ -131,7 +131,9 @@ impl Caller {
         loop {
             let message = receive(&mut answers).await.ok_or_else(|| closed(&"closed"))?;
             if came_directly(&message, &subject) {
-                return wire::read(&message.payload, self.link.client.server_info().max_payload.min(MAX_PROMPT));
+                let most = self.link.client.server_info().max_payload.min(MAX_PROMPT);
+                let read = wire::read(&message.payload, most);
+                return read.map_err(|e| Error::decode(format!("the answer cannot be read: {e}")));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A chat completion as a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use callboard_agents::Value;
@@ -8,10 +9,11 @@ use callboard_agents::llm::Usage;
 use callboard_agents::prompt;
 use callboard_agents::service::Door;
 use callboard_broker::BoxFuture;
-use callboard_broker::error::Result;
+use callboard_broker::error::{Error, Result};
 use callboard_broker::id::RunId;
 use callboard_broker::subject::CapabilityName;
 use hyper::{Response, StatusCode};
+use tokio::time::timeout;
 
 use super::wire::{self, Answer};
 use crate::door::{Order, spent};
@@ -21,6 +23,8 @@ use crate::http::stream::{self, Speak};
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
+/// How long an answer waits for the count of what its run used: the logs of a large run are many.
+const COUNTING: Duration = Duration::from_secs(3);
 
 /// Answers one.
 pub(in crate::http) async fn complete(
@@ -40,12 +44,13 @@ pub(in crate::http) async fn complete(
         described: asked.text,
         limit: room.options.limit,
     };
-    let attended = room.begin(order, place).await?;
+    let attended = room.begin(order, place.clone()).await?;
     let run = attended.run().to_owned();
     let created = room.desk.broker().clock.now() / 1_000;
     let answer = Answer { id: format!("chatcmpl-{run}"), created, model: name };
     let in_words = request.in_words && !asked.whole;
-    let speaker = Speaker { room: room.clone(), door, answer, run, in_words, tells_usage: asked.tells_usage };
+    let tells_usage = asked.tells_usage;
+    let speaker = Speaker { room: room.clone(), door, answer, run, in_words, tells_usage, _place: place };
     if asked.streams {
         let begins = vec![speaker.answer.begins()];
         return Ok(stream::told(&room, attended, begins, Box::new(speaker)));
@@ -64,6 +69,8 @@ struct Speaker {
     /// Whether the answer is words; otherwise all of the output.
     in_words: bool,
     tells_usage: bool,
+    /// Kept until what the run used is counted, too.
+    _place: Place,
 }
 
 impl Speaker {
@@ -72,11 +79,16 @@ impl Speaker {
         words.unwrap_or_else(|| output.to_string())
     }
 
-    /// What the models of the run used. An answer is not lost because nobody could count.
+    /// What the models of the run used. An answer is not lost because nobody could count, or not in time.
     async fn used(&self) -> Usage {
-        let counted = match RunId::parse(&self.run) {
-            Ok(run) => spent(self.room.desk.broker(), &run).await,
-            Err(bad) => Err(bad.into()),
+        let counting = async {
+            let run = RunId::parse(&self.run)?;
+            let late = |_| Error::Deadline { to: "the logs of a run".into(), limit: COUNTING };
+            timeout(COUNTING, spent(self.room.desk.broker(), &run)).await.map_err(late)?
+        };
+        let counted = tokio::select! {
+            counted = counting => counted,
+            () = self.room.leaving() => Err(Error::unavailable("the door closes")),
         };
         counted.unwrap_or_else(|error| {
             tracing::warn!(%error, run = self.run, "what a run has used of models is not known");

@@ -26,8 +26,11 @@ pub(super) async fn ask(inbox: Inbox, caller: Arc<Caller>, id: TaskId) {
         }
         let mut words = words(&asked.question);
         for _ in 0..MAX_ASKS {
-            let said = caller.query(&words).await?;
-            match record(&inbox, &id, &asked.question, said.text).await {
+            let answered = match caller.query(&words).await {
+                Ok(said) => record(&inbox, &id, &asked.question, said.text).await,
+                Err(unread) => Err(unread),
+            };
+            match answered {
                 Ok(()) | Err(Error::Conflict { .. }) => return Ok(()),
                 Err(Error::Decode { what }) => words = format!("{what}\n\n{}", self::words(&asked.question)),
                 Err(error) => return Err(error),
