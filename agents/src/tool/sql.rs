@@ -2,6 +2,9 @@
 //!
 //! What a statement may do is not read off its words: the database asks for each table that is read, each function that is
 //! called and each change that is made, and is told no. So a comment, a `WITH` or a second statement changes nothing.
+//!
+//! It looks at the time between rows, not within one: what a function may be given is bounded, and whatever takes long all
+//! the same keeps one of the few places of its database until it has really ended.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,23 +18,29 @@ use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use super::{AnyTool, Does, Offer, Output, Tool, ToolCtx, definition::erased};
 use crate::{Failure, Result, payload};
 
 /// Rows of a result unless told otherwise.
 pub const MAX_ROWS: usize = 1_000;
-/// How many steps of the database's machine pass between two looks at the time.
-const STEPS: i32 = 1_000;
+/// Statements that run at a time in one database, those that nobody waits for any more included; the others wait.
+pub const PLACES: usize = 4;
+/// How many steps of the database's machine pass between two looks at the time; each may be a function of a large value.
+const STEPS: i32 = 100;
 /// How long a database that somebody else writes to is waited for.
 const BUSY: Duration = Duration::from_secs(2);
 /// The most values of a statement.
 const MAX_PARAMS: usize = 1_000;
 
-/// The largest value and the largest row that the database makes, in bytes: 16 MiB.
-const MAX_VALUE: i32 = 16 << 20;
+/// The largest value, and the largest row that is written, in bytes, where a result may not have more: 1 MiB. The columns of
+/// a row that is read are all in memory at a time, so a row is bounded by this and by [`MAX_COLUMNS`].
+const MAX_VALUE: usize = 1 << 20;
 /// The most columns of a table, an index or a result.
 const MAX_COLUMNS: i32 = 200;
+/// The longest pattern of a `LIKE` or `GLOB`, in bytes. One call takes as long as the text times its pattern.
+const MAX_PATTERN: i32 = 256;
 
 /// A statement with its values.
 #[payload]
@@ -52,6 +61,8 @@ struct Base {
     name: String,
     file: Arc<PathBuf>,
     rows: usize,
+    /// Held by the statement itself and not by who waits for it.
+    places: Arc<Semaphore>,
 }
 
 struct Tables(Base);
@@ -60,8 +71,8 @@ struct Execute(Base);
 
 /// `family.tables`, `family.query`, and `family.execute` if `writes`, over the database in a file that is there.
 pub fn tools(family: &str, file: &Path, writes: bool, rows: usize) -> Vec<Arc<dyn AnyTool>> {
-    let file = Arc::new(file.to_owned());
-    let base = |verb: &str| Base { name: format!("{family}.{verb}"), file: file.clone(), rows };
+    let (file, places) = (Arc::new(file.to_owned()), Arc::new(Semaphore::new(PLACES)));
+    let base = |verb: &str| Base { name: format!("{family}.{verb}"), file: file.clone(), rows, places: places.clone() };
     let mut tools = vec![erased(Tables(base("tables"))), erased(Query(base("query")))];
     if writes {
         tools.push(erased(Execute(base("execute"))));
@@ -109,16 +120,22 @@ impl Tool for Execute {
 impl Base {
     async fn run(&self, of: &ToolCtx, asked: Asked, writes: bool) -> Result<Output> {
         let (base, most) = (self.clone(), of.max_result);
+        let stopping = || Failure::transient("the runtime is stopping");
+        let place = tokio::time::timeout_at(of.deadline, self.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| full())?.map_err(|_| stopping().not_done())?;
         let limit = of.deadline.saturating_duration_since(tokio::time::Instant::now());
-        let done = tokio::task::spawn_blocking(move || base.answer(&asked, writes, most, limit)).await;
-        done.unwrap_or_else(|_| Err(Failure::transient("the runtime is stopping")))
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            base.answer(&asked, writes, most, limit)
+        });
+        done.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     fn answer(&self, asked: &Asked, writes: bool, most: usize, limit: Duration) -> Result<Output> {
         if asked.params.len() > MAX_PARAMS {
             return Err(refused(format!("{} values, {MAX_PARAMS} are allowed", asked.params.len())));
         }
-        let database = open(&self.file, writes, Instant::now() + limit).map_err(|e| failed(&e, true))?;
+        let database = open(&self.file, writes, most, Instant::now() + limit).map_err(|e| failed(&e, true))?;
         let mut statement = one(&database, &asked.sql)?;
         if !writes && !statement.readonly() {
             return Err(refused("it changes something, and this tool only reads".into()));
@@ -137,13 +154,14 @@ impl Base {
         let (mut found, mut bytes, mut is_cut) = (Vec::new(), 0, false);
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
-            let mut object = Map::new();
-            for (at, name) in names.iter().enumerate() {
-                object.insert(name.clone(), shown(row.get_ref(at)?));
-            }
-            let object = Value::Object(object);
+            let cells = names.iter().enumerate().map(|(at, name)| Ok((name.as_str(), row.get_ref(at)?)));
+            let object = if found.len() < self.rows { object(cells, most.saturating_sub(bytes))? } else { None };
+            let Some(object) = object else {
+                is_cut = true;
+                break;
+            };
             bytes += object.to_string().len() + 1;
-            if found.len() >= self.rows || bytes + 2 > most {
+            if bytes + 2 > most {
                 is_cut = true;
                 break;
             }
@@ -151,6 +169,23 @@ impl Base {
         }
         Ok(Output { cut: is_cut, ..Output::text(Value::Array(found).to_string()) })
     }
+}
+
+/// A row; none once its cells have more than `room` bytes as they are, so that a large one is not copied to be left out.
+fn object<'a>(
+    cells: impl Iterator<Item = rusqlite::Result<(&'a str, ValueRef<'a>)>>,
+    room: usize,
+) -> rusqlite::Result<Option<Value>> {
+    let (mut object, mut bytes) = (Map::new(), 0);
+    for cell in cells {
+        let (name, value) = cell?;
+        bytes += if let ValueRef::Text(text) = value { text.len() } else { 0 };
+        if bytes > room {
+            return Ok(None);
+        }
+        object.insert(name.to_owned(), shown(value));
+    }
+    Ok(Some(Value::Object(object)))
 }
 
 /// One statement and nothing after it.
@@ -164,12 +199,13 @@ fn one<'a>(database: &'a Connection, sql: &str) -> Result<Statement<'a>> {
     }
 }
 
-fn open(file: &Path, writes: bool, end: Instant) -> rusqlite::Result<Connection> {
+fn open(file: &Path, writes: bool, most: usize, end: Instant) -> rusqlite::Result<Connection> {
     let mode = if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let mut database = Connection::open_with_flags(file, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     database.busy_timeout(BUSY)?;
-    database.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE)?;
+    database.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(most.max(MAX_VALUE)).unwrap_or(i32::MAX))?;
     database.set_limit(Limit::SQLITE_LIMIT_COLUMN, MAX_COLUMNS)?;
+    database.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     if !writes {
@@ -242,6 +278,12 @@ fn shown(value: ValueRef<'_>) -> Value {
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Blob(bytes) => format!("[{} bytes]", bytes.len()).into(),
     }
+}
+
+/// All places are taken by others.
+fn full() -> Failure {
+    let why = format!("{PLACES} statements run in the database, and none ended in time");
+    Failure::limited(why).code(code::TOOL_LIMIT).not_done()
 }
 
 fn refused(why: String) -> Failure {

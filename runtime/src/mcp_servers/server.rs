@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use callboard_agents::tool::{AnyTool, Toolbox};
-use rmcp::service::{Peer, RoleClient};
+use rmcp::model::{ClientRequest, PingRequest};
+use rmcp::service::{Peer, RoleClient, ServiceError};
 use tokio::sync::{Notify, watch};
 
 use super::config::McpConfig;
@@ -20,6 +22,11 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_s
 /// How long a server has to end by itself when its node does.
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// Calls in a row that a server left without an answer until their time was up, before it is asked whether it is there.
+const UNANSWERED: u32 = 3;
+/// How long it has to say that it is.
+const PING: Duration = Duration::from_secs(5);
+
 /// What all tools of a server share, and what outlives its process.
 pub(super) struct Shared {
     pub(super) name: String,
@@ -30,14 +37,35 @@ pub(super) struct Shared {
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) peer: Peer<RoleClient>,
-    /// Somebody found that it does not answer any more.
-    broken: Arc<Notify>,
+    doubts: Arc<Doubts>,
+}
+
+/// What callers found about a connection.
+#[derive(Default)]
+struct Doubts {
+    /// It does not answer any more.
+    broken: Notify,
+    /// It may not: so many calls in a row were not answered.
+    silent: Notify,
+    unanswered: AtomicU32,
 }
 
 impl Line {
     /// It did not answer: the server is started again, unless that was done since.
     pub(super) fn is_broken(&self) {
-        self.broken.notify_one();
+        self.doubts.broken.notify_one();
+    }
+
+    /// It answered, whatever it said.
+    pub(super) fn answered(&self) {
+        self.doubts.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    /// The time of a call was up. It may have been a long one: a server that says that it is there is left alone.
+    pub(super) fn unanswered(&self) {
+        if self.doubts.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED {
+            self.doubts.silent.notify_one();
+        }
     }
 }
 
@@ -77,8 +105,8 @@ fn child(name: &str, config: &McpConfig, toolbox: &Toolbox) -> ChildSpec {
     })
 }
 
-/// A connection, when its tools have changed, and when it was found broken.
-type Begun = (Running, Arc<Notify>, Arc<Notify>);
+/// A connection, when its tools have changed, and what was found about it.
+type Begun = (Running, Arc<Notify>, Arc<Doubts>);
 
 /// Starts it, and offers what it has.
 async fn begin(shared: &Arc<Shared>, config: &McpConfig, toolbox: &Toolbox) -> Result<Begun, Fault> {
@@ -90,9 +118,9 @@ async fn begin(shared: &Arc<Shared>, config: &McpConfig, toolbox: &Toolbox) -> R
     };
     let late = || Fault::from(format!("it was not ready within {} s", config.start.as_secs()));
     let running = tokio::time::timeout(config.start, starting).await.map_err(|_| late())??;
-    let broken = Arc::new(Notify::new());
-    shared.line.send_replace(Some(Line { peer: running.peer().clone(), broken: broken.clone() }));
-    Ok((running, changed, broken))
+    let doubts = Arc::new(Doubts::default());
+    shared.line.send_replace(Some(Line { peer: running.peer().clone(), doubts: doubts.clone() }));
+    Ok((running, changed, doubts))
 }
 
 async fn offer(
@@ -115,7 +143,7 @@ async fn keep(
     shared: &Arc<Shared>,
     config: &McpConfig,
     toolbox: &Toolbox,
-    (mut running, changed, broken): Begun,
+    (mut running, changed, doubts): Begun,
     mut ctx: TaskCtx,
 ) -> Result<(), Fault> {
     // Its tools stay: who calls one meanwhile is told that it is away.
@@ -126,6 +154,9 @@ async fn keep(
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
+    let peer = running.peer().clone();
+    let hangs = hangs(&peer, &doubts);
+    tokio::pin!(hangs);
     loop {
         tokio::select! {
             biased;
@@ -134,13 +165,26 @@ async fn keep(
                 return Ok(());
             }
             () = closed(&running) => return Err("the server ended".into()),
-            () = broken.notified() => return Err("the server does not answer".into()),
+            () = doubts.broken.notified() => return Err("the server does not answer".into()),
+            () = &mut hangs => return Err("the server is alive and does not answer".into()),
             () = changed.notified() => {
-                let peer = running.peer().clone();
                 tokio::time::timeout(config.start, offer(shared, config, toolbox, &peer))
                     .await
                     .map_err(|_| "it did not say what it has now")??;
             }
+        }
+    }
+}
+
+/// Until callers doubt that it answers, and it does not say that it is there. Any answer to that is one, also that it does
+/// not know the question.
+async fn hangs(peer: &Peer<RoleClient>, doubts: &Doubts) {
+    loop {
+        doubts.silent.notified().await;
+        let ping = peer.send_request(ClientRequest::PingRequest(PingRequest::default()));
+        match tokio::time::timeout(PING, ping).await {
+            Err(_) | Ok(Err(ServiceError::TransportSend(_) | ServiceError::TransportClosed)) => return,
+            Ok(_) => doubts.unanswered.store(0, Ordering::Relaxed),
         }
     }
 }

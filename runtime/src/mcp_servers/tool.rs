@@ -8,9 +8,10 @@ use callboard_broker::{BoxFuture, code};
 use rmcp::model::{CallToolRequestParams, CallToolResult, Tool};
 use rmcp::service::ServiceError;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::config::McpConfig;
-use super::server::Shared;
+use super::server::{Line, Shared};
 
 /// How much of a description is taken over, in letters.
 const MAX_ABOUT: usize = 2_000;
@@ -67,7 +68,11 @@ impl AnyTool for Remote {
             if let Value::Object(fields) = arguments {
                 asked = asked.with_arguments(fields);
             }
-            match line.peer.call_tool(asked).await {
+            let mut asking = Asking { line: &line, deadline: of.deadline, is_answered: false };
+            let answer = line.peer.call_tool(asked).await;
+            asking.is_answered = true;
+            drop(asking);
+            match answer {
                 Ok(result) => Ok(said(result, of.max_result)),
                 Err(ServiceError::McpError(error)) => {
                     Err(Failure::permanent(format!("the MCP server {server} answers: {}", error.message)))
@@ -79,6 +84,24 @@ impl AnyTool for Remote {
                 Err(error) => Err(Failure::transient(format!("the MCP server {server}: {error}"))),
             }
         })
+    }
+}
+
+/// A call that is under way. Whoever waits for it gives up at its deadline, and drops it.
+struct Asking<'a> {
+    line: &'a Line,
+    deadline: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            self.line.answered();
+        } else if Instant::now() >= self.deadline {
+            // One that was no longer wanted before says nothing about the server.
+            self.line.unanswered();
+        }
     }
 }
 

@@ -55,6 +55,44 @@ async fn again(node: &callboard::Node) -> String {
     tokio::time::timeout(PATIENCE, again).await.expect("the server is started again")
 }
 
+/// A call that is given up after two seconds.
+async fn late(node: &callboard::Node, tool: &str) {
+    let late = call(node, tool, json!({})).await.unwrap_err();
+    assert!(late.to_string().contains("longer than"), "{tool}: {late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_alive_and_answers_nothing_is_started_again() {
+    // Its calls ended with their time, and nobody looked at the server.
+    let node = node(&server("timeout = \"2s\"\n")).await;
+    let first = text(&node, "test.pid", json!({})).await;
+    let stopped = std::process::Command::new("kill").args(["-STOP", &first]).status().expect("kill runs");
+    assert!(stopped.success());
+    tokio::join!(late(&node, "test.echo"), late(&node, "test.echo"), late(&node, "test.echo"));
+    assert_ne!(again(&node).await, first);
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_calls_take_too_long_is_left_alone_when_it_says_that_it_is_there() {
+    let node = node(&server("timeout = \"2s\"\n")).await;
+    let first = text(&node, "test.pid", json!({})).await;
+    tokio::join!(late(&node, "test.mute"), late(&node, "test.mute"));
+    assert_eq!(text(&node, "test.pid", json!({})).await, first, "an answer begins the count anew");
+    late(&node, "test.mute").await;
+    assert_eq!(text(&node, "test.pings", json!({})).await, "0");
+    // Another tool, since the circuit of one that fails so often opens.
+    tokio::join!(late(&node, "test.mute_too"), late(&node, "test.mute_too"), late(&node, "test.mute_too"));
+    let asked = async {
+        while text(&node, "test.pings", json!({})).await == "0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it is asked whether it is there");
+    assert_eq!(text(&node, "test.pid", json!({})).await, first);
+    node.shutdown().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_says_is_bounded_and_its_environment_is_its_own() {
     let node = node(&server("env = { OWN = \"1\" }\ntimeout = \"10s\"\nmax_result = 1000\n")).await;

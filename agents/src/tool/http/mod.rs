@@ -103,19 +103,13 @@ impl Web {
         let what = Exchange { web: self.clone(), first, method, limit };
         let done = tokio::task::spawn_blocking(move || exchange(&what)).await;
         let answer = done.unwrap_or_else(|_| Err(Failure::transient("the runtime is stopping")))?;
-        let text = answer.text.chars().take(of.max_result).collect::<String>();
-        let is_cut = answer.is_cut || text.len() < answer.text.len();
-        let said = json!({ "url": answer.url, "status": answer.status, "type": answer.kind, "text": text });
+        let said = |text: &str| {
+            json!({ "url": answer.url, "status": answer.status, "type": answer.kind, "text": text }).to_string()
+        };
         // What goes over the limit is cut from the text, so that what is left is JSON.
-        let over = said.to_string().len().saturating_sub(of.max_result);
-        if over == 0 {
-            return Ok(Output { cut: is_cut, ..Output::text(said.to_string()) });
-        }
-        let mut left = said;
-        let keep = text.len().saturating_sub(2 * over + 16);
-        let end = (0..=keep).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        left["text"] = text[..end].into();
-        Ok(Output { cut: true, ..Output::text(left.to_string()) })
+        let text = fitting(&answer.text, of.max_result.saturating_sub(said("").len()));
+        let is_cut = answer.is_cut || text.len() < answer.text.len();
+        Ok(Output { cut: is_cut, ..Output::text(said(text)) })
     }
 }
 
@@ -143,6 +137,22 @@ impl Tool for Post {
     async fn call(&self, of: &ToolCtx, letter: Letter) -> Result<Output> {
         self.web.send(&letter.url, Method::Post(letter.body.to_string()), of).await
     }
+}
+
+/// The longest beginning of a text that has at most `room` bytes within quotes as JSON.
+fn fitting(text: &str, room: usize) -> &str {
+    let mut bytes = 0;
+    for (at, letter) in text.char_indices() {
+        bytes += match letter {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            '\0'..='\u{1f}' => 6,
+            _ => letter.len_utf8(),
+        };
+        if bytes > room {
+            return &text[..at];
+        }
+    }
+    text
 }
 
 /// An address that must not be opened: nothing was sent.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use callboard_broker::code;
 use serde_json::{Value, json};
 
-use super::{Web, tools};
+use super::{Web, fitting, tools};
 use crate::reach::{Names, Reach};
 use crate::testing::World;
 use crate::tool::{Output, Rules, Toolbox, WhenTainted};
@@ -157,6 +157,8 @@ fn answer(path: &str) -> Vec<u8> {
             return [format!("HTTP/1.1 200 OK\r\n{head}").into_bytes(), gzip].concat();
         }
         "/large" => "y".repeat(100_000),
+        "/chinese" => "水".repeat(60_000),
+        "/quotes" => "\"\u{1}".repeat(60_000),
         _ => "hello".to_owned(),
     };
     format!(
@@ -318,9 +320,11 @@ async fn pages_are_bounded_in_bytes_time_and_what_they_unpack_to() {
     let outside = Server::at("127.0.0.2");
     let web = || Web { max_page: 1 << 20, ..guarded(&[outside.port], names()) };
     let url = |path: &str| format!("http://good.test:{}{path}", outside.port);
-    for path in ["/large", "/bomb"] {
+    for path in ["/large", "/bomb", "/chinese", "/quotes"] {
         let done = get(web(), &url(path)).await.unwrap();
-        assert!(done.cut && done.text.len() <= 64 << 10, "{path}: {} bytes", done.text.len());
+        // As much as there is room for, whatever a letter takes.
+        let full = (64 << 10) - 6..=64 << 10;
+        assert!(done.cut && full.contains(&done.text.len()), "{path}: {} bytes", done.text.len());
         let said: Value = serde_json::from_str(&done.text).expect("what is left is JSON");
         assert_eq!(said["status"], 200);
     }
@@ -331,4 +335,18 @@ async fn pages_are_bounded_in_bytes_time_and_what_they_unpack_to() {
     let world = World::new().toolbox(&toolbox);
     let late = world.context().tools().call("web.get", json!({ "url": url("/stall") })).await;
     assert_eq!(code_of(&late), code::TOOL_FAILED, "{late:?}");
+}
+
+#[test]
+fn a_text_is_cut_where_its_json_is_full_and_not_before() {
+    let odd: String = (0..=0x7f_u8).map(char::from).chain("éß水\u{2028}\u{10ffff}".chars()).collect();
+    for room in 0..=300 {
+        let kept = fitting(&odd, room);
+        let in_json = |text: &str| serde_json::to_string(text).unwrap().len() - 2;
+        assert!(in_json(kept) <= room && odd.starts_with(kept), "{room}: {kept:?}");
+        if let Some(next) = odd[kept.len()..].chars().next() {
+            assert!(in_json(&format!("{kept}{next}")) > room, "{room}: {kept:?} and {next:?}");
+        }
+    }
+    assert_eq!(fitting(&odd, 300), odd);
 }
