@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::view::View;
 use super::{read, rows};
 use crate::error::{Error, Result};
@@ -19,11 +21,12 @@ impl View {
         until: Until,
         wait: Duration,
     ) -> Result<Vec<Outcome>> {
+        let began = Instant::now();
         let once: Vec<TaskId> = tasks.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
         let entered = self.waiters.enter(once.clone(), until);
         entered.add(self.readers.read(move |conn| read::outcomes(conn, &once)).await?);
         // Over or not, what is there by then is the answer.
-        let _ = tokio::time::timeout(wait, entered.over()).await;
+        let _ = tokio::time::timeout(wait.saturating_sub(began.elapsed()), entered.over()).await;
         let found = entered.outcomes();
         Ok(tasks.iter().filter_map(|task| found.get(task).cloned()).collect())
     }

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::*;
 use crate::task::Release;
@@ -68,6 +69,26 @@ fn what_was_left_to_the_writer_is_written_though_the_store_is_closed_before_it_b
         occupied.await.unwrap();
         let broker = open(&path, Options::default()).unwrap();
         assert!(broker.tasks.get(vec![task("r1").id]).await.unwrap()[0].is_some());
+    });
+}
+
+#[test]
+fn a_wait_is_as_long_as_asked_though_the_look_before_it_takes_a_while() {
+    let paused = Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
+    paused.block_on(async {
+        let (_dir, path) = store();
+        let broker = open(&path, Options::default()).unwrap();
+        assert!(broker.tasks.submit(vec![task("r1")]).await[0].is_ok());
+        let (free, occupied) = occupied();
+        let (tasks, began) = (broker.tasks.clone(), Instant::now());
+        let minute = Duration::from_secs(60);
+        let wait = tokio::spawn(async move { tasks.wait(vec![task("r1").id], Until::All, minute).await });
+        tokio::task::yield_now().await;
+        tokio::time::advance(minute).await;
+        free.send(()).unwrap();
+        assert_eq!(wait.await.unwrap().unwrap().len(), 0);
+        assert_eq!(began.elapsed(), minute);
+        occupied.await.unwrap();
     });
 }
 
