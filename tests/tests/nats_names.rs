@@ -165,6 +165,31 @@ async fn who_is_there_says_what_it_serves_again_before_that_is_too_old() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_under_one_name_the_later_has_the_last_word() {
+    let server = Server::start();
+    let a = joined(&server, "a").await;
+    let (mut wire, mut other) = (server.wire(), server.wire());
+    let (served, presence) = (names::served("a"), names::presence("a"));
+    wire.subscribe(&served).unwrap();
+    other.publish(&served, &says("a")).unwrap();
+    let said: Vec<Value> = (0..2).map(|_| serde_json::from_slice(&wire.receive().unwrap().payload).unwrap()).collect();
+    assert_eq!((said[0]["boot"].as_u64(), said[1]["boot"].as_u64()), (Some(7), Some(a.link.boot.into())));
+
+    let later = json!({ "node": "a", "boot": 7, "since": u64::MAX, "state": "up" }).to_string();
+    other.publish(&presence, later.as_bytes()).unwrap();
+    timeout(LONG, a.messages.replaced()).await.unwrap();
+    let mut wire = server.wire();
+    for subject in [&served, &presence, "names.end"] {
+        wire.subscribe(subject).unwrap();
+    }
+    other.publish(&served, &says("a")).unwrap();
+    a.messages.leave().await;
+    other.publish("names.end", b"").unwrap();
+    let heard = [wire.receive().unwrap().subject, wire.receive().unwrap().subject];
+    assert_eq!(heard, [served.as_str(), "names.end"], "and the earlier one takes its leave without one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_keeps_everything_for_ever_is_put_right_by_who_may() {
     let server = Server::start();
     let kept = json!({

@@ -220,6 +220,22 @@ fn a_name_has_one_node_and_the_newer_is_it() {
     assert!(site.child("a").try_wait().unwrap().is_none(), "the newer one goes on");
 }
 
+/// What the older one says when it ends comes after all that the newer one has said.
+#[test]
+fn who_took_the_name_of_a_frozen_node_is_found_after_that_has_thawed_and_ended() {
+    let mut site = Site::new();
+    site.start(&["a"], &["--serve", "diag.echo"]);
+    site.signal("a", "-STOP");
+    let (_, mut old) = site.nodes.remove(0);
+    site.start(&["a"], &["--serve", "diag.echo"]);
+    let thawed = Command::new("kill").args(["-CONT", &old.id().to_string()]).status().unwrap();
+    assert!(thawed.success());
+    assert_eq!(old.wait().unwrap().code(), Some(3));
+    // The older one may have given a last sign of life, which stands until the newer one's next.
+    let is_found = |site: &Site| site.far(&["agent", "ask", "diag.echo", r#"{"text":"hi"}"#]).status.success();
+    site.until("it is found", is_found);
+}
+
 #[test]
 fn pools_are_scaled_over_nodes_and_keep_their_size() {
     let mut site = Site::new();

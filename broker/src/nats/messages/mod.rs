@@ -209,7 +209,7 @@ impl NatsMessages {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         lock(&self.running).abort_all();
-        if !self.exchange.shows || link.check().is_err() {
+        if !self.exchange.speaks() || link.check().is_err() {
             return;
         }
         let gone = Presence { state: NodeState::Gone, ..self.exchange.own() };

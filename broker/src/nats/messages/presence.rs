@@ -66,6 +66,10 @@ impl Exchange {
         let Some(name) = subject.rsplit('.').next() else { return };
         if subject.starts_with(&names::served("")) {
             let served: Option<Served> = serde_json::from_slice(body).ok();
+            if name == self.link.node.as_str() && served.as_ref().is_none_or(|served| served.boot != self.link.boot) {
+                // Another of this name has spoken; if it is the later one, its sign of life tells.
+                self.changed.notify_one();
+            }
             lock(&self.directory).serves(name, served, Instant::now());
             return;
         }
@@ -122,8 +126,13 @@ impl Exchange {
         served
     }
 
+    /// Whether this process speaks for its name. One that was replaced would take the place of its successor's words.
+    pub(super) fn speaks(&self) -> bool {
+        self.shows && !*self.replaced.borrow()
+    }
+
     pub(super) async fn beat(&self) -> Result<()> {
-        if !self.shows {
+        if !self.speaks() {
             return Ok(());
         }
         self.link.publish(names::presence(self.link.node.as_str()), entry(&self.own())?).await
@@ -131,7 +140,7 @@ impl Exchange {
 
     /// Says what is served here. The server removes it after `life`, unless it is said again.
     pub(super) async fn tell_served(&self, life: Duration) -> Result<()> {
-        if !self.shows {
+        if !self.speaks() {
             return Ok(());
         }
         self.link.publish_for(names::served(self.link.node.as_str()), life, entry(&self.serving())?).await
